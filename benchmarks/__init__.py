@@ -1,0 +1,1 @@
+"""Systems, protocols, statistics and the tables that go into the paper."""

@@ -1,0 +1,1 @@
+"""Labels, heads, supervised training, evaluation and prediction on top of an encoder."""

@@ -1,0 +1,79 @@
+"""Predictions: one row per test clip, fold and seed; the only thing that tables are made from."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ssl_audio.errors import DataError
+
+ROW_COLUMNS = ("clip_id", "speaker", "fold", "seed", "label")
+_METADATA_KEY = b"ssl_audio"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a table says of a row beside its numbers."""
+
+    system: str
+    """The row's name as printed."""
+    task: str = "single"
+    """``single``, ``multilabel`` or ``gender-emotion``."""
+    protocol: str
+    """Full name from PROTOCOLS, e.g. ``ravdess-speech-8/emobox6``."""
+    classes: tuple[str, ...]
+    parameters: int | None = None
+    """Number of weights; None where the count means nothing (chance)."""
+    train_seconds: float | None = None
+    pretraining_data: str = ""
+    """Pool that the encoder saw without labels; empty if none."""
+    leak: str = ""
+    """Empty, ``transductive`` or ``leaky``."""
+    notes: tuple[str, ...] = field(default=())
+    """What a reader must know: ``budget cut at step 300 of 600``, ``random weights``."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Test predictions of one system.
+
+    ``frame`` has the columns clip_id, speaker, fold (from 1), seed, label (class name; None where
+    unknown) and one float column per class named after it, its probability in [0, 1].
+    """
+
+    about: Provenance
+    frame: pd.DataFrame
+
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """(rows, classes) float64."""
+        return self.frame[list(self.about.classes)].to_numpy(np.float64)
+
+    def save(self, path: Path) -> None:
+        """Writes parquet; the provenance travels in the file's own metadata."""
+        table = pa.Table.from_pandas(
+            self.frame[[*ROW_COLUMNS, *self.about.classes]], preserve_index=False
+        )
+        note = {_METADATA_KEY: json.dumps(asdict(self.about)).encode()}
+        pq.write_table(table.replace_schema_metadata(note), path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Reads what ``save`` wrote.
+
+        Raises:
+            DataError: not such a file.
+        """
+        try:
+            table = pq.read_table(path)
+            about: dict[str, Any] = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+        except (OSError, pa.ArrowInvalid, KeyError) as error:
+            raise DataError(f"{path} is not a predictions file: {error!r}") from None
+        about["classes"] = tuple(about["classes"])
+        about["notes"] = tuple(about["notes"])
+        return cls(Provenance(**about), table.to_pandas())

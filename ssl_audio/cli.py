@@ -1,0 +1,40 @@
+"""What the three command lines share: options, errors and exit codes. Imports no torch."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssl_audio.errors import UserError
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="YAML recipe; without one, the defaults in code.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one value, e.g. train.lr=1e-4."),
+]
+OutputOption = Annotated[Path, typer.Option("--output", help="Folder to write to.")]
+PrintConfigOption = Annotated[
+    bool, typer.Option("--print-config", help="Print the resolved configuration and stop.")
+]
+
+
+def build_app(help_text: str) -> typer.Typer:
+    """An empty command line with the house's settings."""
+    return typer.Typer(
+        help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+
+
+def run(app: typer.Typer, name: str) -> None:
+    """Runs a command line: exit 0 success, 1 the check failed, 2 the user's mistake, one line."""
+    try:
+        app(prog_name=f"python -m {name}")
+    except (UserError, PermissionError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

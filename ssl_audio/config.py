@@ -1,0 +1,120 @@
+"""YAML files and ``--set`` overrides to frozen, strict pydantic models."""
+
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ssl_audio.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Base of every configuration: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+ConfigType = TypeVar("ConfigType", bound=Config)
+
+
+def load_config(
+    config_type: type[ConfigType], path: Path | None = None, overrides: Sequence[str] = ()
+) -> ConfigType:
+    """Builds a configuration from defaults, a recipe and overrides, in this order.
+
+    Args:
+        config_type: the model whose defaults are the base recipe.
+        path: YAML recipe, a difference from the defaults; its ``include`` names a recipe, relative
+            to itself, that it differs from in turn.
+        overrides: ``a.b=value`` items; the value is read as YAML.
+
+    Raises:
+        ConfigError: with the key, what was expected and what came.
+    """
+    values = _read_recipe(path) if path else {}
+    for item in overrides:
+        _set(values, item)
+    try:
+        return config_type.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_describe(config_type, error)) from None
+
+
+def dump_config(config: Config) -> str:
+    """YAML text that ``load_config`` reads back to an equal configuration."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_recipe(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: includes itself")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"config {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"config {path}: expected keys and values, got {type(values).__name__}")
+    include = values.pop("include", None)
+    if include is None:
+        return values
+    return _merge(_read_recipe(path.parent / include, (*seen, path.resolve())), values)
+
+
+def _merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in difference.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
+
+
+def _set(values: dict[str, Any], item: str) -> None:
+    key, equals, text = item.partition("=")
+    if not equals or not key:
+        raise ConfigError(
+            f"--set {item}: expected key=value, for example --set train.max_steps=100"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {item}: {parent} is a value ({inner!r}), not a section")
+        values = inner
+    values[last] = value
+
+
+def _describe(config_type: type[Config], error: ValidationError) -> str:
+    parts = []
+    for detail in error.errors():
+        key = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            known = ", ".join(_fields_at(config_type, detail["loc"][:-1]))
+            parts.append(f"unknown key {key} (known: {known})")
+        elif detail["type"] == "missing":
+            parts.append(f"{key} is needed: give it with --set {key}=...")
+        else:
+            parts.append(f"{key}: {detail['msg']}, got {detail['input']!r}")
+    return "; ".join(parts)
+
+
+def _fields_at(config_type: type[Config], location: tuple[int | str, ...]) -> list[str]:
+    current: Any = config_type
+    for part in location:
+        annotation = current.model_fields[part].annotation if part in current.model_fields else None
+        candidates = [annotation, *typing.get_args(annotation)]
+        models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not models:
+            return []
+        current = models[0]
+    return list(current.model_fields)

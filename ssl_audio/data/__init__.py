@@ -1,0 +1,1 @@
+"""Corpora, prepared audio and folds."""

@@ -1,0 +1,107 @@
+"""Clip and the manifest: the one schema of a corpus."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ssl_audio.errors import DataError
+
+SAMPLE_RATE = 16_000
+"""Hz; every prepared clip has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """One recording: what its corpus says of it, and what preparing measured.
+
+    ``clip_id`` is the POSIX path below the corpus root without its ending; the bare published name
+    for RAVDESS and EMO-DB. None means unknown (or, for the measured fields, not prepared yet).
+    """
+
+    clip_id: str
+    path: str
+    """Where the audio is, below the corpus root; ``archive.zip::member`` inside a zip."""
+    speaker: str | None = None
+    gender: str | None = None
+    """``female`` or ``male``."""
+    emotion: str | None = None
+    """Name of the class; None is unlabelled."""
+    intensity: str | None = None
+    text: str | None = None
+    """What is said: a transcript or the number of a statement."""
+    repetition: str | None = None
+    split: str | None = None
+    """The part that the corpus itself puts the clip in (``train``, ``test``)."""
+    parent: str | None = None
+    """clip_id of the recording that this one is a segment of."""
+    offset_seconds: float | None = None
+    """Where in its parent the segment starts."""
+
+    num_samples: int | None = None
+    """At ``SAMPLE_RATE``."""
+    source_sample_rate: int | None = None
+    source_channels: int | None = None
+    source_format: str | None = None
+    """Container and encoding as found in the bytes, e.g. ``WAV/PCM_16``."""
+    peak: float | None = None
+    """Largest magnitude, 1.0 is full scale."""
+    rms_db: float | None = None
+    """Level over the whole clip, dB relative to full scale."""
+    audio_sha256: str | None = None
+    """Of the prepared samples: equal audio has an equal hash whatever its container."""
+
+    @property
+    def duration_seconds(self) -> float:
+        """Length of the prepared audio.
+
+        Raises:
+            ValueError: the clip has not been prepared.
+        """
+        if self.num_samples is None:
+            raise ValueError(f"{self.clip_id} has not been prepared: its length is unknown")
+        return self.num_samples / SAMPLE_RATE
+
+    def with_measured(self, **measured: object) -> "Clip":
+        """The same clip with measured fields filled in."""
+        return replace(self, **measured)  # type: ignore[arg-type]
+
+
+_FLOATS = {"offset_seconds", "peak", "rms_db"}
+_INTS = {"num_samples", "source_sample_rate", "source_channels"}
+SCHEMA = pa.schema(
+    [
+        (
+            field.name,
+            pa.float64()
+            if field.name in _FLOATS
+            else pa.int64()
+            if field.name in _INTS
+            else pa.string(),
+        )
+        for field in fields(Clip)
+    ]
+)
+
+
+def write_manifest(clips: Sequence[Clip], path: Path) -> None:
+    """Writes a parquet file, one row per clip, columns as in ``SCHEMA``."""
+    pq.write_table(pa.Table.from_pylist([asdict(clip) for clip in clips], schema=SCHEMA), path)
+
+
+def read_manifest(path: Path) -> list[Clip]:
+    """Reads what ``write_manifest`` wrote.
+
+    Raises:
+        DataError: no such file, not parquet, or other columns.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"manifest {path} can't be read: {error}") from None
+    if set(table.column_names) != set(SCHEMA.names):
+        odd = sorted(set(table.column_names) ^ set(SCHEMA.names))
+        raise DataError(f"manifest {path}: missing or unknown columns {', '.join(odd)}")
+    return [Clip(**row) for row in table.to_pylist()]

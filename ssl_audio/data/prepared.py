@@ -1,0 +1,159 @@
+"""A prepared corpus: Arrow shards of int16 mono audio at 16 kHz, memory-mapped, and its manifest.
+
+A folder holds ``data-*.arrow`` (Arrow IPC streams that ``datasets.load_from_disk`` reads too),
+``manifest.parquet``, ``corpus.json``, ``quarantine.csv``, ``corpus.html`` and ``folds/*.csv``.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ssl_audio.data.manifest import Clip, read_manifest, write_manifest
+from ssl_audio.errors import DataError
+
+Int16 = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """Clips in manifest order with their audio; the audio stays on disk until it is touched."""
+
+    root: Path
+    name: str
+    """The corpus reader that made it, e.g. ``ravdess``."""
+    clips: tuple[Clip, ...]
+    num_samples: npt.NDArray[np.int64]
+    """(num_clips,) length of each clip at 16 kHz."""
+    fingerprint: str
+    """sha256 over clip ids and audio hashes: equal data, equal fingerprint."""
+    views: tuple[Int16, ...]
+    """Per clip, (samples,) int16, zero-copy into the memory map."""
+
+    @classmethod
+    def load(cls, root: Path) -> "PreparedCorpus":
+        """Opens a prepared folder without reading its audio.
+
+        Raises:
+            DataError: not a prepared folder, or its files disagree.
+        """
+        try:
+            about = json.loads((root / "corpus.json").read_text(encoding="utf-8"))
+        except OSError:
+            raise DataError(
+                f"{root} is not a prepared corpus (it has no corpus.json): "
+                "make one with python -m ssl_audio prepare"
+            ) from None
+        clips = tuple(read_manifest(root / "manifest.parquet"))
+        views = tuple(view for shard in about["shards"] for view in _open_shard(root / shard))
+        lengths = np.array([len(view) for view in views], dtype=np.int64)
+        if len(views) != len(clips) or any(
+            clip.num_samples != length for clip, length in zip(clips, lengths, strict=True)
+        ):
+            raise DataError(f"{root}: shards and manifest disagree; prepare the corpus again")
+        return cls(root, about["corpus"], clips, lengths, fingerprint(clips), views)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def indices(self, clip_ids: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Positions of clips in manifest order of this corpus.
+
+        Raises:
+            DataError: a clip id that the corpus does not hold.
+        """
+        ids = list(clip_ids)
+        position = {clip.clip_id: index for index, clip in enumerate(self.clips)}
+        missing = [clip_id for clip_id in ids if clip_id not in position]
+        if missing:
+            raise DataError(
+                f"{self.root} lacks {len(missing)} of {len(ids)} clips, first {missing[0]}: "
+                "the folds belong to another corpus, or the clip was set aside"
+            )
+        return np.array([position[clip_id] for clip_id in ids], dtype=np.int64)
+
+
+def fingerprint(clips: Sequence[Clip]) -> str:
+    """sha256 over clip ids and audio hashes in manifest order."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        digest.update(f"{clip.clip_id}\0{clip.audio_sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def write_corpus(
+    root: Path, name: str, clips_with_audio: Iterable[tuple[Clip, Int16]], shard_bytes: int = 2**28
+) -> tuple[Clip, ...]:
+    """Writes shards, ``manifest.parquet`` and ``corpus.json`` as the clips come.
+
+    Args:
+        root: an existing folder; ``corpus.json`` is written last, so a folder with one is whole.
+        name: of the corpus reader.
+        clips_with_audio: measured clips, each with (samples,) int16 at 16 kHz.
+        shard_bytes: a new shard starts when this many bytes of audio are in one.
+    """
+    clips: list[Clip] = []
+    shards: list[str] = []
+    sink: pa.RecordBatchStreamWriter | None = None
+    room = 0
+    for clip, audio in clips_with_audio:
+        if sink is None or room < audio.nbytes:
+            if sink is not None:
+                sink.close()
+            shards.append(f"data-{len(shards):05d}.arrow")
+            sink = pa.ipc.new_stream(root / shards[-1], _SHARD_SCHEMA)
+            room = shard_bytes
+        offsets = pa.array([0, len(audio)], pa.int32())
+        column = pa.ListArray.from_arrays(offsets, pa.array(audio, pa.int16()))
+        sink.write_batch(pa.record_batch([pa.array([clip.clip_id]), column], schema=_SHARD_SCHEMA))
+        room -= audio.nbytes
+        clips.append(clip)
+    if sink is not None:
+        sink.close()
+    write_manifest(clips, root / "manifest.parquet")
+    _describe_for_datasets(root, shards, fingerprint(clips))
+    about = {"corpus": name, "shards": shards, "num_clips": len(clips)}
+    (root / "corpus.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    return tuple(clips)
+
+
+_SHARD_SCHEMA = pa.schema([("clip_id", pa.string()), ("audio", pa.list_(pa.int16()))])
+
+
+def _open_shard(path: Path) -> list[Int16]:
+    try:
+        reader = pa.ipc.open_stream(pa.memory_map(str(path)))
+        return [
+            batch.column("audio").values.to_numpy(zero_copy_only=True)[
+                batch.column("audio").offsets[0].as_py() : batch.column("audio").offsets[-1].as_py()
+            ]
+            for batch in reader
+        ]
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"shard {path} can't be read: {error}; prepare the corpus again") from None
+
+
+def _describe_for_datasets(root: Path, shards: Sequence[str], corpus_fingerprint: str) -> None:
+    """The two small files that make the folder loadable with ``datasets.load_from_disk``."""
+    state = {
+        "_data_files": [{"filename": shard} for shard in shards],
+        "_fingerprint": corpus_fingerprint[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    info = {
+        "features": {
+            "clip_id": {"dtype": "string", "_type": "Value"},
+            "audio": {"feature": {"dtype": "int16", "_type": "Value"}, "_type": "List"},
+        }
+    }
+    (root / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    (root / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
