@@ -1,0 +1,9 @@
+"""Importing this registers the encoder with transformers' Auto classes; no other import does."""
+
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+from ssl_audio.encoder import AudioEncoder, AudioEncoderConfig, AudioEncoderFeatureExtractor
+
+AutoConfig.register(AudioEncoderConfig.model_type, AudioEncoderConfig)
+AutoModel.register(AudioEncoderConfig, AudioEncoder)
+AutoFeatureExtractor.register(AudioEncoderConfig, AudioEncoderFeatureExtractor)

@@ -1,0 +1,140 @@
+"""Checkpoints: written aside, flushed, verified, then renamed; safetensors and JSON only.
+
+A checkpoint is a folder ``step-00000100`` with ``module.safetensors``, ``optimizer.safetensors``
+and ``state.json``, which holds the hashes of the other two. A torn or altered one is refused by
+name and the one before it is used.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ssl_audio.errors import UserError
+
+_FILES = ("module.safetensors", "optimizer.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run needs to go on as if it had never stopped."""
+
+    module: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path:
+    """Writes ``folder/step-<step>`` atomically and removes all but the newest ``keep``."""
+    target = folder / f"step-{step:08d}"
+
+    def write(aside: Path) -> None:
+        for name, tensors in zip(_FILES, (checkpoint.module, checkpoint.optimizer), strict=True):
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, aside / name)
+        hashes = {name: _sha256(aside / name) for name in _FILES}
+        text = json.dumps({"step": step, "sha256": hashes, **checkpoint.state}, indent=1)
+        (aside / "state.json").write_text(text, encoding="utf-8")
+
+    write_folder(target, write)
+    load_checkpoint(target)
+    for old in _steps(folder)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads and verifies one checkpoint.
+
+    Raises:
+        UserError: torn or altered, with what is wrong.
+    """
+    try:
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        for name in _FILES:
+            if _sha256(path / name) != state["sha256"][name]:
+                raise UserError(f"checkpoint {path}: {name} is torn or was altered")
+        return Checkpoint(*(load_file(path / name) for name in _FILES), state)
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"checkpoint {path} can't be read: {error!r}") from None
+
+
+def load_newest(folder: Path) -> Checkpoint | None:
+    """The newest whole checkpoint below ``folder``; says which ones it refused; None if none is."""
+    for path in reversed(_steps(folder)):
+        try:
+            return load_checkpoint(path)
+        except UserError as error:
+            print(f"refused, using the one before it: {error}", file=sys.stderr)
+    return None
+
+
+def write_folder(target: Path, write: Callable[[Path], None]) -> None:
+    """Makes ``target`` appear whole or not at all: filled aside, flushed to disk, then renamed.
+
+    An existing ``target`` is replaced.
+    """
+    aside = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    write(aside)
+    for path in [*aside.rglob("*"), aside]:
+        _flush(path)
+    if target.exists():
+        replaced = target.with_name(f".{target.name}.replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
+        target.rename(replaced)
+        aside.rename(target)
+        shutil.rmtree(replaced)
+    else:
+        aside.rename(target)
+    _flush(target.parent)
+
+
+def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state by the names of the module's weights: ``name::exp_avg`` and so on."""
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    return {
+        f"{names[parameter]}::{key}": value
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def restore_optimizer(
+    module: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    """Inverse of ``optimizer_tensors``."""
+    parameters = dict(module.named_parameters())
+    for name, value in tensors.items():
+        weight, key = name.rsplit("::", 1)
+        parameter = parameters[weight]
+        # AdamW's step counter stays where a fused optimizer wants it: with the weight.
+        optimizer.state[parameter][key] = value.to(parameter.device)
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,118 @@
+"""An endless, shuffled stream of crops: sample number in, sample out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ssl_audio.data.manifest import SAMPLE_RATE
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.draws import Stream, draw_keys, uniform
+
+
+@dataclass(frozen=True)
+class CropStream(Dataset):
+    """Draw ``d`` is clip ``order(pass)[d mod n]`` of pass ``d div n``, cropped at random.
+
+    Attributes:
+        corpus: memory-mapped; nothing is decoded here.
+        indices: (num_clips,) positions in the corpus of the clips to draw from.
+        seed: with the draw's number it decides everything.
+        crop_seconds: length of every crop; shorter clips are padded with zeros at their end.
+    """
+
+    corpus: PreparedCorpus
+    indices: npt.NDArray[np.int64]
+    seed: int
+    crop_seconds: float
+
+    def __getitems__(self, draws: Sequence[int]) -> dict[str, Tensor]:
+        """A ``Batch`` of the draws with these numbers, on the CPU."""
+        passes, places = np.divmod(np.asarray(draws, np.int64), len(self.indices))
+        orders = {p: _order(self.seed, int(p), len(self.indices)) for p in set(passes.tolist())}
+        chosen = np.array([orders[p][q] for p, q in zip(passes.tolist(), places, strict=True)])
+        clips = self.indices[chosen]
+        keys = draw_keys(self.seed, torch.from_numpy(passes), torch.from_numpy(clips))
+        crop = round(self.crop_seconds * SAMPLE_RATE)
+        lengths = self.corpus.num_samples[clips]
+        room = np.maximum(lengths - crop, 0)
+        starts = np.floor(uniform(keys, Stream.CROP, 1)[:, 0].numpy() * (room + 1)).astype(np.int64)
+        waveform = np.zeros((len(clips), crop), np.int16)
+        for row, clip, start in zip(waveform, clips, np.minimum(starts, room), strict=True):
+            part = self.corpus.views[clip][start : start + crop]
+            row[: len(part)] = part
+        return {
+            "waveform": torch.from_numpy(waveform),
+            "num_samples": torch.from_numpy(np.minimum(lengths, crop)),
+            "keys": keys,
+            "clip_indices": torch.from_numpy(clips),
+        }
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, pass_number: int, num_clips: int) -> npt.NDArray[np.int64]:
+    """A permutation of the clips that depends on seed and pass alone."""
+    seeds = np.random.SeedSequence([seed, pass_number, int(Stream.ORDER)])
+    return np.random.Generator(np.random.PCG64(seeds)).permutation(num_clips)
+
+
+@dataclass(frozen=True)
+class StepSampler(Sampler[list[int]]):
+    """Numbers of the draws of each micro-batch of one process, from any step on.
+
+    All processes together take draws in order: step ``s``, micro-batch ``a`` of process ``p`` takes
+    ``batch_size`` draws from ``((s * accumulation + a) * num_processes + p) * batch_size``.
+    """
+
+    batch_size: int
+    accumulation: int
+    first_step: int
+    last_step: int
+    process: int
+    num_processes: int
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for micro in range(self.first_step * self.accumulation, self.last_step * self.accumulation):
+            start = (micro * self.num_processes + self.process) * self.batch_size
+            yield list(range(start, start + self.batch_size))
+
+    def __len__(self) -> int:
+        return (self.last_step - self.first_step) * self.accumulation
+
+
+def build_loader(stream: Dataset, sampler: StepSampler, num_workers: int) -> DataLoader:
+    """Batches in the sampler's order, the same for any number of workers."""
+    return DataLoader(
+        stream,
+        batch_sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=_as_is,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return batch
+
+
+def whole_clips(
+    corpus: PreparedCorpus, indices: npt.NDArray[np.int64], batch_size: int
+) -> Iterator[tuple[npt.NDArray[np.int64], Tensor, Tensor]]:
+    """Every clip once, uncropped, the longest first so that batches hold little padding.
+
+    Yields:
+        indices (batch,) int64, waveform (batch, samples) int16, num_samples (batch,) int64.
+    """
+    by_length = indices[np.argsort(-corpus.num_samples[indices], kind="stable")]
+    for first in range(0, len(by_length), batch_size):
+        clips = by_length[first : first + batch_size]
+        lengths = corpus.num_samples[clips]
+        waveform = np.zeros((len(clips), int(lengths.max())), np.int16)
+        for row, clip in zip(waveform, clips, strict=True):
+            row[: corpus.num_samples[clip]] = corpus.views[clip]
+        yield clips, torch.from_numpy(waveform), torch.from_numpy(lengths)

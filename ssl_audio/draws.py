@@ -1,0 +1,64 @@
+"""Random numbers as a pure function of what they are for.
+
+Every draw depends on (seed, pass, clip index, stream, view) and on nothing else: not on the
+process, the worker, the batch or what was drawn before. So a stream of samples is the same for any
+number of workers and processes and resumes exactly, and it is computed batched on any device.
+
+Source: the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), chained over the key's parts.
+"""
+
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+
+class Stream(IntEnum):
+    """What a draw is for; one number each so that no two uses share random numbers."""
+
+    ORDER = 1
+    CROP = 2
+    MASK = 3
+
+
+def draw_keys(seed: int, passes: Tensor, clip_indices: Tensor) -> Tensor:
+    """One key per drawn clip.
+
+    Args:
+        seed: of the run.
+        passes: (batch,) int64, how often the corpus was gone through before.
+        clip_indices: (batch,) int64, position of the clip in its corpus.
+
+    Returns:
+        (batch,) int64 key for ``uniform``.
+    """
+    return _mix(_mix(_mix(torch.full_like(passes, seed)) + passes) + clip_indices)
+
+
+def uniform(keys: Tensor, stream: Stream, count: int, view: int = 0) -> Tensor:
+    """(batch, count) float32 uniform in [0, 1) for (batch,) int64 keys, on the keys' device."""
+    base = _mix(_mix(keys + int(stream)) + view)
+    counter = torch.arange(1, count + 1, dtype=torch.int64, device=keys.device)
+    bits = _mix(base[:, None] + counter * _GOLDEN)
+    return _shift_right(bits, 40).to(torch.float32) * 2.0**-24
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_FIRST = _signed(0xBF58476D1CE4E5B9)
+_SECOND = _signed(0x94D049BB133111EB)
+
+
+def _shift_right(value: Tensor, count: int) -> Tensor:
+    """Logical shift; torch's ``>>`` on int64 keeps the sign."""
+    return (value >> count) & ((1 << (64 - count)) - 1)
+
+
+def _mix(value: Tensor) -> Tensor:
+    value = value + _GOLDEN
+    value = (value ^ _shift_right(value, 30)) * _FIRST
+    value = (value ^ _shift_right(value, 27)) * _SECOND
+    return value ^ _shift_right(value, 31)

@@ -1,0 +1,1 @@
+"""Ways of learning without labels, one file each."""

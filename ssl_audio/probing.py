@@ -1,0 +1,81 @@
+"""Choices made by a short measurement at a run's start, stored with it and reused on resume."""
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ssl_audio.encoder import AudioEncoderConfig, Block
+
+Precision = Literal["float32", "bfloat16"]
+AttentionForm = Literal["eager", "sdpa"]
+
+
+def choose_precision(device: torch.device) -> Precision:
+    """bfloat16 where the device computes it natively.
+
+    On a CPU a matrix product of both is timed: emulated bfloat16 is slower than float32.
+    """
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    single = torch.randn(512, 512, device=device)
+    half = single.bfloat16()
+    faster = _best_seconds(lambda: half @ half) < 0.67 * _best_seconds(lambda: single @ single)
+    return "bfloat16" if faster else "float32"
+
+
+def choose_attention(
+    config: AudioEncoderConfig, tokens: int, device: torch.device, precision: Precision
+) -> AttentionForm:
+    """The faster form of attention, forward and backward, at these sizes.
+
+    On a GPU it is torch's fused one. bfloat16 flash attention trains slowly on CPUs, so there both
+    are timed on one block.
+
+    Args:
+        config: of the encoder.
+        tokens: that a clip has.
+        device: to run on.
+        precision: of autocast.
+    """
+    if device.type == "cuda":
+        return "sdpa"
+    return min(
+        ("eager", "sdpa"), key=lambda form: _time_block(config, tokens, device, precision, form)
+    )
+
+
+def _time_block(
+    config: AudioEncoderConfig,
+    tokens: int,
+    device: torch.device,
+    precision: Precision,
+    form: AttentionForm,
+) -> float:
+    block_config = AudioEncoderConfig(
+        hidden_size=config.hidden_size,
+        num_attention_heads=config.num_attention_heads,
+        attn_implementation=form,
+    )
+    block: nn.Module = Block(block_config).to(device)
+    inputs = torch.randn(8, tokens, config.hidden_size, device=device)
+    bias = torch.zeros(8, 1, 1, tokens, device=device)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            output = block(inputs, bias)
+        output.float().sum().backward()
+
+    return _best_seconds(step)
+
+
+def _best_seconds(function: Callable[[], object], repeats: int = 5) -> float:
+    function()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
