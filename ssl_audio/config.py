@@ -37,6 +37,15 @@ def load_config(
     values = _read_recipe(path) if path else {}
     for item in overrides:
         _set(values, item)
+    return build_config(config_type, values)
+
+
+def build_config(config_type: type[ConfigType], values: dict[str, Any]) -> ConfigType:
+    """A configuration from values that another one holds, e.g. a part whose type it only names.
+
+    Raises:
+        ConfigError: with the key, what was expected and what came.
+    """
     try:
         return config_type.model_validate(values)
     except ValidationError as error:
