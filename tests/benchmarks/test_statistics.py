@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks import statistics
+from finetune import metrics
+
+
+TRUE_UAR = 0.4
+
+
+def simulate(rng, num_speakers, uneven=False):
+    """Confusion matrices of speakers who differ in how well they are recognised."""
+    recall = np.clip(rng.normal(0.5, 0.12, (num_speakers, 1)), 0, 1) * np.full(8, 2 * TRUE_UAR)
+    counts = rng.integers(3, 13, recall.shape) if uneven else np.full(recall.shape, 8)
+    found = rng.binomial(counts, recall)
+    confusion = np.zeros((num_speakers, 8, 8))
+    index = np.arange(8)
+    confusion[:, index, index] = found
+    confusion[:, index, (index + 1) % 8] = counts - found
+    return confusion
+
+
+def test_balanced_speakers_give_the_plain_t_interval_on_speaker_means():
+    confusion = simulate(np.random.default_rng(0), num_speakers=4)
+    estimate = statistics.pooled_estimate(confusion, metrics.uar)
+    means = metrics.uar(confusion)
+    low, high = stats.t.interval(0.95, 3, loc=means.mean(), scale=stats.sem(means))
+    assert estimate.value == pytest.approx(means.mean())
+    assert (estimate.low, estimate.high) == pytest.approx((max(low, 0), min(high, 1)))
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+def test_the_interval_covers_the_truth_and_one_over_clips_does_not(uneven):
+    rng = np.random.default_rng(1)
+    covered = covered_by_clips = 0
+    for _ in range(800):
+        confusion = simulate(rng, num_speakers=24, uneven=uneven)
+        estimate = statistics.pooled_estimate(confusion, metrics.uar)
+        covered += estimate.low <= TRUE_UAR <= estimate.high
+        recalls, counts = metrics.recalls(confusion.sum(axis=0)), confusion.sum(axis=(0, 2))
+        error = np.sqrt(np.sum(recalls * (1 - recalls) / counts)) / 8
+        covered_by_clips += abs(recalls.mean() - TRUE_UAR) < 1.96 * error
+    assert 0.93 <= covered / 800 <= 0.97
+    assert covered_by_clips / 800 < 0.85
+
+
+def test_fewer_speakers_make_wider_intervals():
+    confusion = simulate(np.random.default_rng(2), num_speakers=24)
+    few = statistics.pooled_estimate(confusion[:4], metrics.uar)
+    many = statistics.pooled_estimate(confusion, metrics.uar)
+    assert few.high - few.low > 2 * (many.high - many.low)
+
+
+def test_one_cluster_has_no_interval():
+    confusion = simulate(np.random.default_rng(3), num_speakers=1)
+    assert statistics.pooled_estimate(confusion, metrics.uar).low is None
+    assert statistics.spread_over_folds(confusion, metrics.uar) is None
+
+
+def test_a_class_that_one_speaker_has_leaves_the_interval_defined():
+    confusion = simulate(np.random.default_rng(4), num_speakers=6)
+    confusion[1:, 0] = 0
+    estimate = statistics.pooled_estimate(confusion, metrics.uar)
+    assert 0 < estimate.low < estimate.value < estimate.high < 1
+
+
+def test_groups_sum_to_the_pooled_matrix():
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 3, 50)
+    probabilities = rng.dirichlet(np.ones(3), 50)
+    confusion = statistics.confusion_by(labels, probabilities, rng.integers(0, 7, 50))
+    assert confusion.shape == (7, 3, 3)
+    assert np.allclose(confusion.sum(axis=0), metrics.confusion_matrix(labels, probabilities))
+
+
+@pytest.mark.parametrize(
+    ("speakers", "num_speakers", "caveat"),
+    [
+        (["a"] * 4, 1, "no interval"),
+        (list("aabb"), 2, "n = 2, indicative"),
+        ([f"{n}" for n in range(12)], 12, ""),
+        (["a", None], None, "too narrow"),
+    ],
+)
+def test_clusters_say_what_the_interval_rests_on(speakers, num_speakers, caveat):
+    clusters = statistics.choose_clusters(speakers, [f"clip{n}" for n in range(len(speakers))])
+    assert clusters.num_speakers == num_speakers
+    assert caveat in clusters.caveat
+    assert bool(clusters.caveat) == bool(caveat)
