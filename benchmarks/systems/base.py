@@ -1,0 +1,137 @@
+"""The contract of a system: what it is given, what it must answer."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from ssl_audio.config import Config
+
+Int16 = npt.NDArray[np.int16]
+Floats = npt.NDArray[np.float64]
+SettingsType = TypeVar("SettingsType", bound=Config)
+
+
+@dataclass(frozen=True)
+class UnlabelledClips:
+    """Clips to be judged: their audio and nothing else, so nothing else can be learnt from them."""
+
+    waveforms: Sequence[Int16]
+    """Per clip, (samples,) int16, mono at 16 kHz."""
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """Clips to learn from, or to choose by."""
+
+    waveforms: Sequence[Int16]
+    """Per clip, (samples,) int16, mono at 16 kHz."""
+    labels: npt.NDArray[np.int64]
+    """(clips,) int64 indices of the system's classes."""
+    speakers: tuple[str | None, ...]
+    """Per clip; None where unknown."""
+
+
+class FeatureCache:
+    """Features of clips, extracted once for each content and held in memory."""
+
+    def __init__(self) -> None:
+        self._features: dict[tuple[str, str], Floats] = {}
+
+    def extract(
+        self,
+        waveforms: Sequence[Int16],
+        extractor: Callable[..., Floats],
+        **options: int | float | str,
+    ) -> Floats:
+        """Features of every clip; those seen before, under whatever name, are not made again.
+
+        Args:
+            waveforms: per clip, (samples,) int16 at 16 kHz.
+            extractor: a module's function of one waveform and the options: (features,) float64.
+            options: its settings, part of what the features are stored under.
+
+        Returns:
+            (clips, features) float64.
+        """
+        recipe = f"{extractor.__module__}.{extractor.__qualname__} {sorted(options.items())}"
+        keys = [(recipe, hashlib.sha256(waveform.tobytes()).hexdigest()) for waveform in waveforms]
+        new = {
+            key: waveform
+            for key, waveform in zip(keys, waveforms, strict=True)
+            if key not in self._features
+        }
+        name = extractor.__name__.replace("_", " ")
+        for key, waveform in tqdm(new.items(), name, unit=" clips", delay=5, leave=False):
+            self._features[key] = extractor(waveform, **options)
+        return np.stack([self._features[key] for key in keys])
+
+
+class System(ABC, Generic[SettingsType]):
+    """One row of the table: learns from labelled clips, then judges others.
+
+    Its answer on a clip depends on no other clip of the call, and equal seeds give equal answers.
+    Clips for validation may choose settings or stop the training, and nothing more: every system
+    learns from the same training clips.
+    """
+
+    title: ClassVar[str]
+    """Name of the row as printed; a recipe may give another."""
+    settings_type: ClassVar[type[Config]] = Config
+    """Configuration that recipes may change; its defaults are the base recipe."""
+
+    def __init__(
+        self, settings: SettingsType, classes: tuple[str, ...], seed: int, cache: FeatureCache
+    ) -> None:
+        self.settings = settings
+        self.classes = classes
+        self.seed = seed
+        self.cache = cache
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of fitted weights; None where the count means nothing."""
+        return None
+
+    @abstractmethod
+    def fit(self, train: LabelledClips, validation: LabelledClips) -> None:
+        """Learns from ``train``; ``validation`` has other speakers and only chooses."""
+
+    @abstractmethod
+    def predict(self, clips: UnlabelledClips) -> Floats:
+        """(clips, classes) float64 probabilities; rows sum to 1."""
+
+
+def spread(probabilities: Floats, present: npt.NDArray[np.int64], num_classes: int) -> Floats:
+    """Probability 0 for the classes that the training clips lacked.
+
+    Args:
+        probabilities: (clips, present classes) float64.
+        present: (present classes,) int64 indices of the columns.
+        num_classes: of the answer.
+
+    Returns:
+        (clips, num_classes) float64.
+    """
+    full = np.zeros((len(probabilities), num_classes))
+    full[:, present] = probabilities
+    return full
+
+
+def to_float(waveform: Int16, at_least: int) -> npt.NDArray[np.float32]:
+    """Audio as librosa wants it.
+
+    Args:
+        waveform: (samples,) int16.
+        at_least: samples; a shorter clip is completed with zeros, as a window must fit into it.
+
+    Returns:
+        (max(samples, at_least),) float32 in [-1, 1].
+    """
+    samples = waveform.astype(np.float32) / 32768
+    return np.pad(samples, (0, max(0, at_least - len(samples))))
