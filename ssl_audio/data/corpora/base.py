@@ -1,0 +1,65 @@
+"""The contract of a corpus reader: it lists clips, fetches their audio, offers folds."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_audio.data.audio import Int16
+from ssl_audio.data.manifest import Clip
+from ssl_audio.data.splits import Folds, build_folds
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Something of a corpus that was set aside."""
+
+    path: str
+    """As in ``Clip.path``."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a reader found, before any audio is decoded."""
+
+    clips: tuple[Clip, ...]
+    """Labels only; two clips may claim one ``clip_id``, then one of them is set aside later."""
+    decode: Callable[[Clip], tuple[Clip, Int16]]
+    """Gives the clip with its source fields filled in, and its audio: (samples,) int16 mono at
+    16 kHz. Called from several threads. Raises DataError, whose message becomes the reason why
+    the clip is set aside."""
+    quarantined: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences for the user, e.g. how many files were passed over because they are no audio."""
+
+
+class CorpusReader(ABC):
+    """How one corpus is read."""
+
+    name: str
+    fields: tuple[str, ...] = ()
+    """Fields of Clip that ``--map field=COLUMN`` can take from a column."""
+
+    @abstractmethod
+    def read(self, source: Path | None, columns: Mapping[str, str]) -> Listing:
+        """Lists the clips in ``source``.
+
+        Args:
+            source: file or folder; None for a corpus that makes its own audio.
+            columns: column names by field of Clip, for readers of tables.
+
+        Raises:
+            UserError: ``source`` is not what the reader expects.
+        """
+
+    def build_folds(self, clips: Sequence[Clip]) -> list[Folds]:
+        """The folds of every protocol that the corpus offers.
+
+        Args:
+            clips: prepared clips.
+
+        Raises:
+            DataError: why there are none.
+        """
+        return [build_folds(self.name, clips)]
