@@ -1,8 +1,71 @@
 """``python -m ssl_audio``: parse, then import what the command needs."""
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from ssl_audio import cli
 
 app = cli.build_app("Pretrain audio encoders without labels.")
+
+
+@app.command()
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="Its reader: ravdess, folder, csv, synthetic.")],
+    output: cli.OutputOption,
+    source: Annotated[
+        Path | None, typer.Argument(help="Folder, zip or table; synthetic needs none.")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FIELD=COLUMN", help="Which column of a table holds what."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if anything has to be set aside.")
+    ] = False,
+) -> None:
+    """Decode a corpus once, to 16 kHz mono int16, with its manifest, folds and a page about it."""
+    from ssl_audio.data import prepare as preparing
+
+    columns = preparing.parse_columns(mapping or [])
+    typer.echo(preparing.describe(preparing.prepare(corpus, source, output, columns, strict)))
+
+
+@app.command()
+def audit(
+    prepared: Annotated[Path, typer.Argument(help="A prepared corpus or its manifest.parquet.")],
+    folds: Annotated[
+        Path | None, typer.Option("--folds", help="Folds to audit; default: all of the corpus.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Also write every finding to this file.")
+    ] = None,
+) -> None:
+    """Look for leaks between training, validation and test; exit 1 if there is one."""
+    from ssl_audio.audit import audit_prepared, format_report, has_leak, write_json
+
+    findings, protocols = audit_prepared(prepared, folds)
+    if json is not None:
+        write_json(findings, json)
+    typer.echo(format_report(findings, protocols))
+    if has_leak(findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def pretrain(
+    output: cli.OptionalOutputOption = None,
+    config: cli.ConfigOption = None,
+    overrides: cli.SetOption = None,
+    resume: cli.ResumeOption = False,
+    print_config: cli.PrintConfigOption = False,
+) -> None:
+    """Pretrain an encoder without labels. Also under torchrun and accelerate launch."""
+    from ssl_audio.pretrain import PretrainConfig, pretrain
+
+    resolved = cli.resolve(PretrainConfig, config, overrides, print_config)
+    pretrain(resolved, cli.needed(output), resume)
 
 
 if __name__ == "__main__":
