@@ -62,7 +62,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         for name in _FILES:
             if _sha256(path / name) != state["sha256"][name]:
                 raise UserError(f"checkpoint {path}: {name} is torn or was altered")
-        return Checkpoint(*(load_file(path / name) for name in _FILES), state)
+        module, optimizer = (load_file(path / name) for name in _FILES)
+        return Checkpoint(module, optimizer, state)
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, UserError):
             raise
@@ -103,7 +104,7 @@ def write_folder(target: Path, write: Callable[[Path], None]) -> None:
 
 def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's state by the names of the module's weights: ``name::exp_avg`` and so on."""
-    names = {parameter: name for name, parameter in module.named_parameters()}
+    names: dict[Tensor, str] = {weight: name for name, weight in module.named_parameters()}
     return {
         f"{names[parameter]}::{key}": value
         for parameter, state in optimizer.state.items()

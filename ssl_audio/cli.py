@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ssl_audio.config import ConfigType, dump_config, load_config
 from ssl_audio.errors import UserError
 
 ConfigOption = Annotated[
@@ -16,6 +17,12 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override one value, e.g. train.lr=1e-4."),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", help="Folder to write to.")]
+OptionalOutputOption = Annotated[
+    Path | None, typer.Option("--output", help="Folder to write to (not for --print-config).")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on from the newest whole checkpoint in --output.")
+]
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Print the resolved configuration and stop.")
 ]
@@ -23,9 +30,41 @@ PrintConfigOption = Annotated[
 
 def build_app(help_text: str) -> typer.Typer:
     """An empty command line with the house's settings."""
-    return typer.Typer(
+    app = typer.Typer(
         help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
     )
+    # A callback keeps a command line with one command from losing that command's name.
+    app.callback()(_no_options)
+    return app
+
+
+def _no_options() -> None:
+    pass
+
+
+def resolve(
+    config_type: type[ConfigType],
+    path: Path | None,
+    overrides: list[str] | None,
+    print_config: bool,
+) -> ConfigType:
+    """The configuration of a command; prints it and leaves if that was asked for."""
+    config = load_config(config_type, path, overrides or [])
+    if print_config:
+        print(dump_config(config), end="")
+        raise typer.Exit
+    return config
+
+
+def needed(output: Path | None) -> Path:
+    """The output folder of a command that writes.
+
+    Raises:
+        UserError: none was given.
+    """
+    if output is None:
+        raise UserError("--output is needed: name a folder to write to")
+    return output
 
 
 def run(app: typer.Typer, name: str) -> None:

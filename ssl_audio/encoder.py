@@ -1,5 +1,6 @@
 """AudioEncoder: a transformer over spectrogram patches, with its front end inside."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -52,7 +53,7 @@ class AudioEncoderConfig(PreTrainedConfig):
     num_hidden_layers: int = 12
     num_attention_heads: int = 3
     mlp_ratio: int = 4
-    patch_size: list[int] | tuple[int, int] = (64, 4)
+    patch_size: tuple[int, int] | list[int] = (64, 4)
     max_seconds: float = 30.0
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-6
@@ -70,22 +71,33 @@ class AudioEncoderConfig(PreTrainedConfig):
         if unknown:
             raise ValueError(f"AudioEncoderConfig knows no {', '.join(unknown)}")
         super().__post_init__(**kwargs)
-        self.patch_size = tuple(self.patch_size)
         if len(self.patch_size) != 2 or self.n_mels % self.patch_size[0]:
             raise ValueError(
                 f"patch_size must be (mel, frames) with mel dividing n_mels = {self.n_mels}, "
                 f"got {self.patch_size}"
             )
+        self.patch_size = (self.patch_size[0], self.patch_size[1])  # JSON gives a list
         if self.hidden_size % (2 * self.num_attention_heads):
             raise ValueError(
                 f"hidden_size must be a multiple of 2 x num_attention_heads = "
                 f"{2 * self.num_attention_heads}, got {self.hidden_size}"
             )
 
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """``patch_size`` as a pair."""
+        return self.patch_size[0], self.patch_size[1]
+
     @classmethod
     def of_size(cls, size: Size, **changes: Any) -> "AudioEncoderConfig":
         """The configuration of a named size, with changes."""
         return cls(**{**SIZES[size], **changes})
+
+    def with_attention(self, form: str) -> "AudioEncoderConfig":
+        """A copy that uses this form of attention, ``eager`` or ``sdpa``."""
+        changed = copy.deepcopy(self)
+        changed._attn_implementation = form
+        return changed
 
 
 @dataclass(frozen=True)
@@ -114,9 +126,10 @@ class AudioEncoderOutput(ModelOutput):
         hidden_states: per block (and the input to the first) (batch, num_tokens, dim), if asked.
     """
 
-    last_hidden_state: Tensor | None = None
-    cls: Tensor | None = None
-    padding_mask: Tensor | None = None
+    last_hidden_state: Tensor
+    # ModelOutput wants a default everywhere but in the first field; these are always there.
+    cls: Tensor = None  # type: ignore[assignment]
+    padding_mask: Tensor = None  # type: ignore[assignment]
     hidden_states: tuple[Tensor, ...] | None = None
 
 
@@ -183,11 +196,12 @@ class AudioEncoder(PreTrainedModel):
     (SSAST), section 3.5.
     """
 
+    config: AudioEncoderConfig
     config_class = AudioEncoderConfig
     base_model_prefix = "encoder"
     main_input_name = "waveform"
     _supports_sdpa = True
-    _no_split_modules: ClassVar[list[str]] = ["Block"]
+    _no_split_modules = ["Block"]  # noqa: RUF012  as transformers declares it
 
     def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__(config)
@@ -246,7 +260,7 @@ class AudioEncoder(PreTrainedModel):
         if num_samples is None:
             num_samples = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
         normalised = self.normalised_log_mel(waveform, num_samples)
-        patches, grid = patchify(normalised, self.config.patch_size)
+        patches, grid = patchify(normalised, self.config.patch_shape)
         frames = self.log_mel.num_frames(num_samples)
         return PatchedAudio(
             patches, patch_padding_mask(frames, grid, self.config.patch_size[1]), grid

@@ -28,7 +28,8 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
     Every group carries ``lr_scale``, by which the loop multiplies the learning rate.
     """
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for parameter in module.parameters():
         if parameter.requires_grad:
             (matrices if parameter.squeeze().ndim >= 2 else rest).append(parameter)

@@ -57,8 +57,7 @@ def _time_block(
     block_config = AudioEncoderConfig(
         hidden_size=config.hidden_size,
         num_attention_heads=config.num_attention_heads,
-        attn_implementation=form,
-    )
+    ).with_attention(form)
     block: nn.Module = Block(block_config).to(device)
     inputs = torch.randn(8, tokens, config.hidden_size, device=device)
     bias = torch.zeros(8, 1, 1, tokens, device=device)

@@ -12,7 +12,6 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, send_to_device
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from ssl_audio.checkpoint import (
     Checkpoint,
@@ -28,6 +27,7 @@ from ssl_audio.errors import UserError
 from ssl_audio.objectives.base import StepOutput
 from ssl_audio.optim import learning_rate_factor
 from ssl_audio.probing import choose_attention, choose_precision
+from ssl_audio.progress import progress_bar
 
 
 class TrainConfig(Config):
@@ -162,7 +162,7 @@ def open_session(
     checkpoint = load_newest(folder) if resume else None
     if checkpoint is not None:
         _refuse_other_run(identity, checkpoint.state["identity"])
-    choices = [checkpoint.state["choices"] if checkpoint else None]
+    choices: list[Any] = [checkpoint.state["choices"] if checkpoint else None]
     if choices[0] is None and state.is_main_process:
         choices = [_probe(train_config, encoder_config, tokens, state.device)]
     broadcast_object_list(choices)
@@ -341,11 +341,11 @@ class _Log:
         self.path = session.output / "metrics.jsonl"
         if self.accelerator.is_main_process:
             _drop_lines_after(self.path, state.step)
-        self.bar = tqdm(
-            total=max_steps,
+        self.bar = progress_bar(
+            max_steps,
+            description,
+            "step",
             initial=state.step,
-            desc=description,
-            unit="step",
             disable=not self.accelerator.is_main_process,
         )
         self.bad_step = torch.full((), -1.0, device=self.accelerator.device)

@@ -9,12 +9,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from ssl_audio.data.manifest import Clip, read_manifest, write_manifest
+from ssl_audio.data.splits import Folds
 from ssl_audio.errors import DataError
 
 Int16 = npt.NDArray[np.int16]
@@ -76,6 +78,28 @@ class PreparedCorpus:
                 "the folds belong to another corpus, or the clip was set aside"
             )
         return np.array([position[clip_id] for clip_id in ids], dtype=np.int64)
+
+    def folds(self, name_or_file: str) -> Folds:
+        """A protocol of this corpus by its full name, or any folds file.
+
+        Raises:
+            DataError: neither, with the names that there are.
+        """
+        own = folds_path(self.root, name_or_file)
+        if own.is_file():
+            return Folds.load(own)
+        if Path(name_or_file).is_file():
+            return Folds.load(Path(name_or_file))
+        names = sorted(Folds.load(path).protocol for path in (self.root / "folds").glob("*.csv"))
+        raise DataError(
+            f"{name_or_file} is neither a folds file nor a protocol of {self.root} "
+            f"(it has: {', '.join(names) or 'none'})"
+        )
+
+
+def folds_path(root: Path, protocol: str) -> Path:
+    """Where a prepared corpus keeps a protocol's folds: ``folds/corpus__name.csv``."""
+    return root / "folds" / f"{protocol.replace('/', '__')}.csv"
 
 
 def fingerprint(clips: Sequence[Clip]) -> str:
@@ -140,7 +164,7 @@ def _open_shard(path: Path) -> list[Int16]:
 
 def _describe_for_datasets(root: Path, shards: Sequence[str], corpus_fingerprint: str) -> None:
     """The two small files that make the folder loadable with ``datasets.load_from_disk``."""
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": shard} for shard in shards],
         "_fingerprint": corpus_fingerprint[:16],
         "_format_columns": None,

@@ -1,7 +1,6 @@
 """What the training loop needs of an objective."""
 
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +8,9 @@ from torch import Tensor, nn
 from ssl_audio.encoder import AudioEncoder
 
 
-class Batch(TypedDict):
-    """What a stream yields, on the device.
-
-    ``waveform`` (batch, samples) int16 at 16 kHz, ``num_samples``, ``keys`` (see ``draws``) and
-    ``clip_indices`` (batch,) int64.
-    """
-
-    waveform: Tensor
-    num_samples: Tensor
-    keys: Tensor
-    clip_indices: Tensor
+Batch = dict[str, Tensor]
+"""What a stream yields, on the device: ``waveform`` (batch, samples) int16 at 16 kHz,
+``num_samples``, ``keys`` (see ``draws``) and ``clip_indices`` (batch,) int64."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +56,7 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> StepOutput:
         """One training step's loss."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def reconstruct(self, batch: Batch) -> Reconstruction | None:
+        """Pictures of what the objective makes of hidden parts; None if it reconstructs nothing."""
+        return None

@@ -7,7 +7,10 @@ global attention, clips of any length with padding that counts nowhere, and a lo
 clip.
 """
 
+from typing import Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_audio.config import Config
@@ -22,13 +25,15 @@ class MaskedConfig(Config):
     """Settings of the masked objective.
 
     Attributes:
+        kind: names the objective.
         mask_ratio: share of valid patches hidden from the encoder.
         decoder_dim: width of the decoder.
         decoder_layers: its blocks.
         decoder_heads: attention heads of each.
     """
 
-    mask_ratio: float = 0.75
+    kind: Literal["masked"] = "masked"
+    mask_ratio: float = Field(default=0.75, ge=0, lt=1)
     decoder_dim: int = 192
     decoder_layers: int = 2
     decoder_heads: int = 3
@@ -65,8 +70,7 @@ class Decoder(nn.Module):
         block_config = AudioEncoderConfig(
             hidden_size=config.decoder_dim,
             num_attention_heads=config.decoder_heads,
-            attn_implementation=encoder_config._attn_implementation,
-        )
+        ).with_attention(encoder_config._attn_implementation or "sdpa")
         patch_dim = encoder_config.patch_size[0] * encoder_config.patch_size[1]
         self.dim = config.decoder_dim
         self.embedding = nn.Linear(encoder_config.hidden_size, self.dim)
@@ -130,7 +134,7 @@ class MaskedObjective(Objective):
         mean = audio.patches.mean(-1, keepdim=True)
         deviation = audio.patches.std(-1, keepdim=True, correction=0)
         hidden = masked.mask[:, :, None]
-        size = self.encoder.config.patch_size
+        size = self.encoder.config.patch_shape
         pictures = (
             audio.patches,
             audio.patches.masked_fill(hidden, torch.nan),

@@ -1,0 +1,58 @@
+"""``python -m finetune``: parse, then import what the command needs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssl_audio import cli
+
+app = cli.build_app("Fine-tune an encoder on emotion labels, evaluate it, predict with it.")
+
+ModelOption = Annotated[Path, typer.Option("--model", help="Folder that finetune train wrote.")]
+
+
+@app.command()
+def train(
+    output: cli.OptionalOutputOption = None,
+    config: cli.ConfigOption = None,
+    overrides: cli.SetOption = None,
+    resume: cli.ResumeOption = False,
+    print_config: cli.PrintConfigOption = False,
+) -> None:
+    """Fine-tune a classifier on one fold. Also under torchrun and accelerate launch."""
+    from finetune.train import FinetuneConfig, finetune
+
+    resolved = cli.resolve(FinetuneConfig, config, overrides, print_config)
+    finetune(resolved, cli.needed(output), resume)
+
+
+@app.command()
+def evaluate(
+    model: ModelOption,
+    prepared: Annotated[Path, typer.Option("--input", help="Prepared corpus.")],
+    fold: Annotated[
+        int | None,
+        typer.Option("--fold", help="Only this fold's test clips, of the protocol it learnt by."),
+    ] = None,
+) -> None:
+    """Score a model on labelled clips."""
+    from finetune.evaluate import evaluate
+
+    evaluate(model, prepared, fold)
+
+
+@app.command()
+def predict(
+    inputs: Annotated[list[Path], typer.Argument(help="Audio files or folders of them.")],
+    model: ModelOption,
+    output: cli.OutputOption,
+) -> None:
+    """Predict the emotion of audio files; writes a CSV table."""
+    from finetune.predict import predict
+
+    predict(inputs, model, output)
+
+
+if __name__ == "__main__":
+    cli.run(app, "finetune")

@@ -1,0 +1,64 @@
+"""Building an encoder for a pool of clips, and saving it."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_audio.config import Config
+from ssl_audio.data.manifest import SAMPLE_RATE
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.stream import whole_clips
+from ssl_audio.encoder import AudioEncoder, AudioEncoderConfig, AudioEncoderFeatureExtractor, Size
+from ssl_audio.features import compute_normalisation
+from ssl_audio.objectives.base import to_float
+
+
+class EncoderSettings(Config):
+    """Which encoder to build.
+
+    Attributes:
+        size: tiny, small or base.
+        patch_size: (mel, frames) of a patch.
+    """
+
+    size: Size = "tiny"
+    patch_size: tuple[int, int] = (64, 4)
+
+    def build_config(self) -> AudioEncoderConfig:
+        """The encoder's own configuration."""
+        return AudioEncoderConfig.of_size(self.size, patch_size=self.patch_size)
+
+
+def build_encoder(
+    config: AudioEncoderConfig,
+    attention: str,
+    corpus: PreparedCorpus,
+    indices: npt.NDArray[np.int64],
+) -> AudioEncoder:
+    """A new encoder whose normalisation constants come from these clips only.
+
+    Args:
+        config: its shape.
+        attention: ``eager`` or ``sdpa``.
+        corpus: prepared.
+        indices: (num_clips,) training clips; of many hours an evenly chosen hour is measured.
+    """
+    encoder = AudioEncoder(config.with_attention(attention))
+    hours = corpus.num_samples[indices].sum() / SAMPLE_RATE / 3600
+    chosen = indices[:: max(1, round(hours))]
+    batches = ((to_float(audio), lengths) for _, audio, lengths in whole_clips(corpus, chosen, 32))
+    encoder.set_normalisation(*compute_normalisation(encoder.log_mel, batches))
+    return encoder
+
+
+def count_tokens(config: AudioEncoderConfig, seconds: float) -> int:
+    """Tokens of a clip of this length."""
+    columns = -(-round(seconds * config.sample_rate) // (config.patch_size[1] * config.hop_length))
+    return columns * (config.n_mels // config.patch_size[0])
+
+
+def save_encoder(encoder: AudioEncoder, output: Path) -> None:
+    """Writes what ``from_pretrained`` reads: weights, configuration, feature extractor."""
+    encoder.save_pretrained(output)
+    AudioEncoderFeatureExtractor(encoder.config.sample_rate).save_pretrained(output)

@@ -1,0 +1,119 @@
+"""Pretraining: wires corpus, encoder, objective and loop."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers.utils import logging as transformers_logging
+
+from ssl_audio import pictures
+from ssl_audio.build import EncoderSettings, build_encoder, count_tokens, save_encoder
+from ssl_audio.config import Config
+from ssl_audio.data.manifest import write_manifest
+from ssl_audio.data.prepared import PreparedCorpus, fingerprint
+from ssl_audio.data.stream import CropStream
+from ssl_audio.errors import ConfigError
+from ssl_audio.objectives import OBJECTIVES, Objective
+from ssl_audio.objectives.masked import MaskedConfig
+from ssl_audio.optim import parameter_groups
+from ssl_audio.run_record import write_run_record
+from ssl_audio.training import Session, TrainConfig, open_session, train
+
+SEEN_CLIPS = "pretraining.parquet"
+"""Manifest, beside the encoder, of the clips it was pretrained on."""
+
+
+class PoolConfig(Config):
+    """What audio to learn from.
+
+    Attributes:
+        corpus: prepared folder.
+        folds: a protocol's name or a folds file; None takes every clip of the corpus.
+        fold: whose training part is taken.
+        crop_seconds: of every crop; shorter clips are padded.
+        name: of the pool, as tables print it; None makes one from corpus and fold.
+    """
+
+    corpus: Path
+    folds: str | None = None
+    fold: int = 1
+    crop_seconds: float = 3.0
+    name: str | None = None
+
+
+class PretrainConfig(Config):
+    """Everything of a pretraining run."""
+
+    data: PoolConfig
+    encoder: EncoderSettings = EncoderSettings()
+    objective: MaskedConfig = MaskedConfig()
+    train: TrainConfig = TrainConfig()
+
+
+def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None:
+    """Trains an encoder without labels and saves it to ``output``, with pictures and ``run.json``.
+
+    Raises:
+        UserError: data, folder or configuration that does not fit.
+    """
+    transformers_logging.disable_progress_bar()
+    corpus = PreparedCorpus.load(config.data.corpus)
+    indices, pool = _choose_clips(corpus, config.data)
+    seen = [corpus.clips[index] for index in indices]
+    encoder_config = config.encoder.build_config()
+    tokens = count_tokens(encoder_config, config.data.crop_seconds)
+    session = open_session(
+        output, resume, config, config.train, fingerprint(seen), encoder_config, tokens
+    )
+    torch.manual_seed(config.train.seed)
+    encoder = build_encoder(encoder_config, session.choices["attention"], corpus, indices)
+    objective = OBJECTIVES[config.objective.kind](encoder, config.objective)
+    stream = CropStream(corpus, indices, config.train.seed, config.data.crop_seconds)
+    groups = parameter_groups(objective, config.train.weight_decay)
+    state = train(objective, stream, groups, config.train, session, "pretrain")
+    if not session.accelerator.is_main_process:
+        return
+    save_encoder(encoder, output)
+    write_manifest(seen, output / SEEN_CLIPS)
+    loss = pictures.draw_loss_curve(output)
+    _draw_reconstruction(objective, stream, session)
+    write_run_record(
+        output,
+        command="ssl_audio pretrain",
+        config=config,
+        seed=config.train.seed,
+        device=str(session.accelerator.device),
+        choices=session.choices,
+        data_fingerprint=fingerprint(seen),
+        wall_seconds=state.seconds,
+        metrics={"loss": loss, "steps": state.step},
+        details={
+            "pretraining_data": pool,
+            "budget_cut": state.cut,
+            "num_clips": len(seen),
+            "parameters": encoder.num_parameters(),
+            "num_processes": session.accelerator.num_processes,
+        },
+    )
+
+
+def _choose_clips(corpus: PreparedCorpus, pool: PoolConfig) -> tuple[npt.NDArray[np.int64], str]:
+    if pool.folds is None:
+        return np.arange(len(corpus)), pool.name or corpus.name
+    folds = corpus.folds(pool.folds)
+    indices = corpus.indices(folds.fold(pool.fold).train)
+    if not len(indices):
+        raise ConfigError(f"{folds.protocol} fold {pool.fold} has no training clips")
+    return indices, pool.name or f"{corpus.name}, fold {pool.fold} training clips"
+
+
+def _draw_reconstruction(objective: Objective, stream: CropStream, session: Session) -> None:
+    device = session.accelerator.device
+    batch = {name: value.to(device) for name, value in stream.__getitems__([0, 1, 2]).items()}
+    objective.eval()
+    picture = objective.reconstruct(batch)
+    if picture is None:
+        return
+    names = [stream.corpus.clips[index].clip_id for index in batch["clip_indices"].tolist()]
+    pictures.draw_reconstruction(picture, names, objective.encoder, session.output)
