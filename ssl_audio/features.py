@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,6 +15,8 @@ except (ImportError, OSError) as error:  # a torchaudio built for another torch 
         f"torchaudio does not fit torch {torch.__version__}: install torch==2.11.* with "
         "torchaudio==2.11.* from the ordinary index"
     ) from error
+
+_BLOCK_FRAMES = 64
 
 
 class LogMel(nn.Module):
@@ -96,8 +99,21 @@ class LogMel(nn.Module):
             waveform = functional.pad(waveform, (0, whole - waveform.shape[1]))
             framed = waveform.unfold(1, self.n_fft, self.hop_length) * self.window
             power = torch.fft.rfft(framed).abs().square()
-            mel = torch.einsum("btf,fm->bmt", power, self.mel_filters)
-            return (mel + self.floor).log()
+            return (self._to_mel(power) + self.floor).log()
+
+    def _to_mel(self, power: Tensor) -> Tensor:
+        """(batch, frames, bins) -> (batch, n_mels, frames).
+
+        In products of one fixed shape, a block of frames each: matrix products of other shapes
+        take other routines, and a frame's last bit would depend on its batch.
+        """
+        batch, frames, _ = power.shape
+        blocks = -(-frames // _BLOCK_FRAMES)
+        power = functional.pad(power, (0, 0, 0, blocks * _BLOCK_FRAMES - frames))
+        power = rearrange(power, "batch (block t) bin -> (batch block) t bin", block=blocks)
+        mel = torch.bmm(power, self.mel_filters.expand(len(power), -1, -1))
+        mel = rearrange(mel, "(batch block) t mel -> batch mel (block t)", batch=batch)
+        return mel[:, :, :frames]
 
 
 def compute_normalisation(

@@ -52,7 +52,7 @@ def draw_reconstruction(
     columns = {
         "original": picture.original,
         "masked: what the encoder sees": picture.masked,
-        "reconstructed": picture.reconstructed,
+        "reconstructed (each patch's level is given)": picture.reconstructed,
     }
     grid: Any = figure.subplots(len(names), len(columns), squeeze=False, sharey=True)
     for row, name in enumerate(names):

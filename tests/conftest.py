@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ssl_audio.data.prepared import folds_path, write_corpus
+from ssl_audio.data.splits import speakers6
+from ssl_audio.data.synthetic import SyntheticSettings, synthesise
+
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -15,3 +19,26 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real corpora at {folder}: set SSL_AUDIO_DATA")
     return folder
+
+
+def write_prepared(root: Path, num_speakers: int, emotions: tuple[str, ...]) -> Path:
+    """A small prepared corpus of synthetic speech with six speaker-disjoint folds."""
+    settings = SyntheticSettings(
+        num_speakers=num_speakers, emotions=emotions, num_statements=1, num_repetitions=2
+    )
+    root.mkdir(parents=True)
+    (root / "folds").mkdir()
+    clips = write_corpus(root, "synthetic", synthesise(settings))
+    folds = speakers6("synthetic", clips, emotions)
+    folds.save(folds_path(root, folds.protocol))
+    return root
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 clips: 8 speakers, 3 emotions, 2 clips each; one protocol, ``PROTOCOL``."""
+    root = tmp_path_factory.mktemp("corpus") / "prepared"
+    return write_prepared(root, 8, ("neutral", "happy", "angry"))
+
+
+PROTOCOL = "synthetic-3/speakers6"

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from ssl_audio.encoder import AudioEncoder
 
-
 Batch = dict[str, Tensor]
 """What a stream yields, on the device: ``waveform`` (batch, samples) int16 at 16 kHz,
 ``num_samples``, ``keys`` (see ``draws``) and ``clip_indices`` (batch,) int64."""
