@@ -1,7 +1,7 @@
 """Checkpoints: written aside, flushed, verified, then renamed; safetensors and JSON only.
 
 A checkpoint is a folder ``step-00000100`` with ``module.safetensors``, ``optimizer.safetensors``
-and ``state.json``, which holds the hashes of the other two. A torn or altered one is refused by
+and ``state.json``, which holds the hashes of all three. A torn or altered one is refused by
 name and the one before it is used.
 """
 
@@ -41,7 +41,8 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, keep: int) 
         for name, tensors in zip(_FILES, (checkpoint.module, checkpoint.optimizer), strict=True):
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, aside / name)
         hashes = {name: _sha256(aside / name) for name in _FILES}
-        text = json.dumps({"step": step, "sha256": hashes, **checkpoint.state}, indent=1)
+        state = {"step": step, "sha256": hashes, **checkpoint.state}
+        text = json.dumps({"state": state, "state_sha256": _text_sha256(state)}, indent=1)
         (aside / "state.json").write_text(text, encoding="utf-8")
 
     write_folder(target, write)
@@ -58,7 +59,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         UserError: torn or altered, with what is wrong.
     """
     try:
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        document = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        state = document["state"]
+        if _text_sha256(state) != document["state_sha256"]:
+            raise UserError(f"checkpoint {path}: state.json was altered")
         for name in _FILES:
             if _sha256(path / name) != state["sha256"][name]:
                 raise UserError(f"checkpoint {path}: {name} is torn or was altered")
@@ -126,6 +130,10 @@ def restore_optimizer(
 
 def _steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*")) if folder.is_dir() else []
+
+
+def _text_sha256(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

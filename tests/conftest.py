@@ -36,9 +36,6 @@ def write_prepared(root: Path, num_speakers: int, emotions: tuple[str, ...]) -> 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 clips: 8 speakers, 3 emotions, 2 clips each; one protocol, ``PROTOCOL``."""
+    """48 clips: 8 speakers, 3 emotions, 2 clips each; one protocol, synthetic-3/speakers6."""
     root = tmp_path_factory.mktemp("corpus") / "prepared"
     return write_prepared(root, 8, ("neutral", "happy", "angry"))
-
-
-PROTOCOL = "synthetic-3/speakers6"

@@ -1,0 +1,160 @@
+"""The loop through its real commands: resume after kill -9, two processes, wrong settings."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ssl_audio.config import load_config
+from ssl_audio.errors import UserError
+from ssl_audio.pretrain import PretrainConfig, pretrain
+
+PROTOCOL = "synthetic-3/speakers6"
+SMALL = [
+    "encoder.size=tiny",
+    "objective.decoder_layers=1",
+    "data.crop_seconds=0.6",
+    "train.batch_size=4",
+    "train.max_steps=24",
+    "train.warmup_steps=4",
+    "train.save_every=4",
+    "train.log_every=2",
+    "train.precision=float32",
+    "train.attention=eager",
+]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def settings(prepared: Path, *more: str) -> list[str]:
+    data = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}"]
+    return [*data, *SMALL, *more]
+
+
+def command(prepared: Path, output: Path, *more: str, processes: int = 1) -> list[str]:
+    start = [sys.executable]
+    if processes > 1:
+        start += ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
+        start += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+    sets = [part for item in settings(prepared, *more) for part in ("--set", item)]
+    return [*start, "-m", "ssl_audio", "pretrain", *sets, "--output", str(output)]
+
+
+def run(*arguments: str) -> None:
+    finished = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    return load_file(output / "model.safetensors")
+
+
+def steps(output: Path) -> list[int]:
+    lines = (output / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("undisturbed") / "run"
+    run(*command(prepared, output))
+    return output
+
+
+def test_kill_9_and_resume_end_in_the_same_weights(
+    prepared: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "killed"
+    arguments = command(prepared, output, "train.num_workers=2")
+    process = subprocess.Popen(
+        arguments, env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    # Killed between two checkpoints, so that steps are lost and have to come again.
+    deadline = time.monotonic() + 120
+    while not (output / "metrics.jsonl").exists() or max(steps(output), default=0) < 10:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    saved = sorted(path.name for path in (output / "checkpoints").glob("step-*"))
+    assert saved and not (output / "run.json").exists()
+    assert int(saved[-1].removeprefix("step-")) < 24
+    run(*command(prepared, output), "--resume")
+    expected, resumed = weights(undisturbed), weights(output)
+    assert expected.keys() == resumed.keys()
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    assert steps(output) == steps(undisturbed) == list(range(2, 25, 2))
+    losses = [
+        [json.loads(line)["loss"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+        for path in (output, undisturbed)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_two_processes_equal_one_with_twice_the_batch(
+    prepared: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "two"
+    run(*command(prepared, output, "train.batch_size=2", processes=2))
+    record = json.loads((output / "run.json").read_text())
+    assert record["num_processes"] == 2
+    assert record["metrics"]["steps"] == 24
+    expected, found = weights(undisturbed), weights(output)
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], atol=2e-4, rtol=0)
+
+
+def test_accumulation_equals_a_larger_batch(
+    prepared: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    config = load_config(
+        PretrainConfig,
+        None,
+        settings(prepared, "train.batch_size=2", "train.accumulation=2"),
+    )
+    pretrain(config, tmp_path / "run")
+    expected, found = weights(undisturbed), weights(tmp_path / "run")
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], atol=2e-4, rtol=0)
+
+
+def test_loss_falls_and_the_record_is_whole(undisturbed: Path) -> None:
+    lines = [json.loads(x) for x in (undisturbed / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < 0.97 * lines[0]["loss"]
+    record = json.loads((undisturbed / "run.json").read_text())
+    assert record["choices"]["precision"] == "float32" and record["choices"]["attention"] == "eager"
+    assert record["config"]["train"]["max_steps"] == 24
+    assert re.fullmatch("[0-9a-f]{64}", record["data_fingerprint"])
+    assert record["num_clips"] > 0 and record["wall_seconds"] > 0
+    for name in ("loss.png", "reconstruction.png"):
+        assert (undisturbed / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_finished_or_foreign_folder_is_refused(prepared: Path, undisturbed: Path) -> None:
+    config = load_config(PretrainConfig, None, settings(prepared))
+    with pytest.raises(UserError, match="pass --resume or another --output"):
+        pretrain(config, undisturbed)
+    other = load_config(PretrainConfig, None, settings(prepared, "train.lr=0.1"))
+    with pytest.raises(UserError, match=r"train.lr was 0.0005 and is now 0.1"):
+        pretrain(other, undisturbed, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step(prepared: Path, tmp_path: Path) -> None:
+    wild = settings(prepared, "train.lr=1e30", "train.max_grad_norm=1e30", "train.warmup_steps=0")
+    with pytest.raises(UserError, match=r"not finite at step [23]\b"):
+        pretrain(load_config(PretrainConfig, None, wild), tmp_path / "run")
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_cut_run_says_so(prepared: Path, tmp_path: Path) -> None:
+    config = load_config(PretrainConfig, None, settings(prepared, "train.max_seconds=1e-6"))
+    pretrain(config, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["budget_cut"] and record["metrics"]["steps"] == 2
