@@ -11,6 +11,27 @@ app = cli.build_app("Pretrain audio encoders without labels.")
 
 
 @app.command()
+def quickstart(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="RAVDESS folder, class-per-folder tree or CSV; default: a synthetic corpus.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", min=1, help="Budget on 2 cores; default 8, synthetic corpus 3."),
+    ] = None,
+    output: cli.OutputOption = Path("runs/quickstart"),
+) -> None:
+    """The whole path on your audio: prepare, audit, pretrain, fine-tune, compare, table."""
+    from ssl_audio.quickstart import quickstart
+
+    quickstart(data, minutes, output)
+
+
+@app.command()
 def prepare(
     corpus: Annotated[str, typer.Argument(help="Its reader: ravdess, folder, csv, synthetic.")],
     output: cli.OutputOption,
