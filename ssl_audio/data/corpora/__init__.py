@@ -6,12 +6,13 @@ from ssl_audio.data.corpora import ravdess
 from ssl_audio.data.corpora.base import CorpusReader, Listing, Quarantined
 from ssl_audio.data.corpora.csv import Csv
 from ssl_audio.data.corpora.folder import Folder
+from ssl_audio.data.corpora.synthetic import Synthetic
 from ssl_audio.errors import UserError
 
 __all__ = ["CORPORA", "CorpusReader", "Listing", "Quarantined", "guess_corpus"]
 
 CORPORA: dict[str, CorpusReader] = {
-    reader.name: reader for reader in (ravdess.Ravdess(), Folder(), Csv())
+    reader.name: reader for reader in (ravdess.Ravdess(), Folder(), Csv(), Synthetic())
 }
 """Readers by the name that ``prepare`` takes."""
 
