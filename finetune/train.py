@@ -70,7 +70,8 @@ class FinetuneConfig(Config):
         pooling: see ``ssl_audio.pooling``.
         head: see ``finetune.heads``.
         token_drop: share of tokens hidden in training, which regularises and saves time.
-        layer_decay: factor on the learning rate per block from the top down.
+        layer_decay: factor on the learning rate per block from the top down; None is 0.75 for a
+            pretrained encoder and 1 from scratch, where low blocks have everything to learn.
         evaluate_every: steps between looks at the validation clips.
         system: the row's name in tables; None makes one.
         train: see ``ssl_audio.training``.
@@ -83,10 +84,16 @@ class FinetuneConfig(Config):
     pooling: PoolingName = "mean_std"
     head: SingleLabelConfig = SingleLabelConfig()
     token_drop: float = 0.3
-    layer_decay: float = 0.75
+    layer_decay: float | None = None
     evaluate_every: int = 50
     system: str | None = None
     train: TrainConfig = TrainConfig(max_steps=500, warmup_steps=50, batch_size=32, lr=1e-3)
+
+    @property
+    def chosen_layer_decay(self) -> float:
+        """``layer_decay``, or what suits the encoder."""
+        default = 0.75 if self.encoder else 1.0
+        return default if self.layer_decay is None else self.layer_decay
 
     @property
     def row_name(self) -> str:
@@ -234,7 +241,7 @@ def _train(
     return train(
         FineTuning(classifier, config.token_drop),
         stream,
-        layer_decay_groups(levels, head, config.train.weight_decay, config.layer_decay),
+        layer_decay_groups(levels, head, config.train.weight_decay, config.chosen_layer_decay),
         config.train,
         session,
         "fine-tune",

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ssl_audio.data.audio import Int16, measure
 from ssl_audio.data.corpora import CORPORA, CorpusReader, Listing, Quarantined
 from ssl_audio.data.manifest import SAMPLE_RATE, Clip
-from ssl_audio.data.prepared import PreparedCorpus, write_corpus
+from ssl_audio.data.prepared import PreparedCorpus, folds_path, write_corpus
 from ssl_audio.data.splits import Folds
 from ssl_audio.errors import DataError, UserError
 
@@ -68,7 +68,7 @@ def prepare(
         corpus = replace(PreparedCorpus.load(folder), root=output)
         _refuse_unusable(corpus, quarantined, source, strict)
         _write_quarantine(quarantined, folder / "quarantine.csv")
-        folds, notes = _write_folds(CORPORA[name], corpus.clips, folder / "folds")
+        folds, notes = _write_folds(CORPORA[name], corpus.clips, folder)
         _write_page(corpus, folder, quarantined)
     return Preparation(
         PreparedCorpus.load(output),
@@ -242,16 +242,16 @@ def _write_quarantine(quarantined: Sequence[Quarantined], path: Path) -> None:
 
 
 def _write_folds(
-    reader: CorpusReader, clips: Sequence[Clip], folder: Path
+    reader: CorpusReader, clips: Sequence[Clip], root: Path
 ) -> tuple[tuple[Folds, ...], tuple[str, ...]]:
     """The folds that the corpus offers; a corpus without any is still of use for pretraining."""
-    folder.mkdir()
+    (root / "folds").mkdir()
     try:
         offered = reader.build_folds(clips)
     except DataError as error:
         return (), (f"no folds: {error}",)
     for folds in offered:
-        folds.save(folder / f"{folds.protocol.rpartition('/')[2]}.csv")
+        folds.save(folds_path(root, folds.protocol))
     return tuple(offered), ()
 
 
