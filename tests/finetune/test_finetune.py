@@ -1,0 +1,234 @@
+"""Fine-tuning through its functions and commands, on synthetic speech."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForAudioClassification
+
+import finetune.auto  # noqa: F401
+from finetune.evaluate import load_classifier, predict_clips
+from finetune.heads import SingleLabelConfig
+from finetune.labels import SingleLabel
+from finetune.model import AudioClassifier, AudioClassifierConfig
+from finetune.predictions import Predictions
+from finetune.train import FinetuneConfig, FineTuning, LabelledStream
+from finetune.train import finetune as run_finetune
+from ssl_audio.config import load_config
+from ssl_audio.data.manifest import Clip, read_manifest
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.splits import Fold, Folds
+from ssl_audio.encoder import AudioEncoderConfig
+from ssl_audio.errors import DataError, UserError
+from ssl_audio.pretrain import PretrainConfig, pretrain
+
+PROTOCOL = "synthetic-3/speakers6"
+CLASSES = ("neutral", "happy", "angry")
+FAST = ["train.precision=float32", "train.attention=eager", "data.crop_seconds=1.0"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def configure(prepared: Path, *more: str) -> FinetuneConfig:
+    data = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}"]
+    steps = ["train.max_steps=12", "train.batch_size=8", "train.warmup_steps=2"]
+    rest = ["evaluate_every=4", "train.save_every=4", "train.log_every=4"]
+    return load_config(FinetuneConfig, None, [*data, *FAST, *steps, *rest, *more])
+
+
+@pytest.fixture(scope="module")
+def encoder(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("encoder") / "run"
+    data = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}"]
+    steps = ["train.max_steps=3", "train.batch_size=4", "train.warmup_steps=1"]
+    pretrain(load_config(PretrainConfig, None, [*data, *FAST, *steps]), output)
+    return output
+
+
+@pytest.fixture(scope="module")
+def tuned(prepared: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("tuned") / "run"
+    run_finetune(configure(prepared, f"encoder={encoder}"), output)
+    return output
+
+
+def test_predictions_are_of_the_test_clips_and_tested_once(prepared: Path, tuned: Path) -> None:
+    predictions = Predictions.load(tuned / "predictions.parquet")
+    corpus = PreparedCorpus.load(prepared)
+    fold = corpus.folds(PROTOCOL).fold(1)
+    assert sorted(predictions.frame["clip_id"]) == sorted(fold.test)
+    assert np.allclose(predictions.probabilities().sum(1), 1)
+    emotions = {clip.clip_id: clip.emotion for clip in corpus.clips}
+    assert (predictions.frame["label"] == predictions.frame["clip_id"].map(emotions)).all()
+    about = predictions.about
+    assert (about.system, about.protocol, about.classes) == ("ours, pretrained", PROTOCOL, CLASSES)
+    assert about.leak == "" and "fold 1 training clips" in about.pretraining_data
+    learnt = {clip.clip_id for clip in read_manifest(tuned / "training.parquet")}
+    assert learnt == set(fold.train) | set(fold.validation)
+
+
+def test_the_best_step_is_the_one_validation_chose(tuned: Path) -> None:
+    lines = [json.loads(line) for line in (tuned / "metrics.jsonl").read_text().splitlines()]
+    scores = {line["step"]: line["validation_uar"] for line in lines if "validation_uar" in line}
+    assert sorted(scores) == [4, 8, 12]
+    record = json.loads((tuned / "run.json").read_text())
+    best = record["metrics"]["best_step"]
+    assert scores[best] == max(scores.values()) == record["metrics"]["best_validation_uar"]
+    assert not any("test" in name for line in lines for name in line)
+
+
+def test_saved_model_predicts_what_was_recorded(prepared: Path, tuned: Path) -> None:
+    classifier = load_classifier(tuned)
+    auto = AutoModelForAudioClassification.from_pretrained(tuned).eval()
+    assert auto.config.id2label == dict(enumerate(CLASSES))
+    predictions = Predictions.load(tuned / "predictions.parquet")
+    corpus = PreparedCorpus.load(prepared)
+    indices = corpus.indices(predictions.frame["clip_id"])
+    for model in (classifier, auto):
+        for order, batch_size in ((indices, 3), (indices[::-1], 1)):
+            found = predict_clips(model, corpus, order, batch_size)
+            found = found if order is indices else found[::-1]
+            assert np.abs(found - predictions.probabilities()).max() < 1e-5
+
+
+def test_resumed_run_ends_the_same(prepared: Path, encoder: Path, tuned: Path) -> None:
+    """Everything after step 8 is thrown away and made again."""
+    output = tuned.parent / "resumed"
+    run_finetune(configure(prepared, f"encoder={encoder}"), output)
+    newest = sorted((output / "checkpoints").glob("step-*"))[-1]
+    (newest / "state.json").unlink()
+    (output / "run.json").unlink()
+    run_finetune(configure(prepared, f"encoder={encoder}"), output, resume=True)
+    ours, theirs = (AudioClassifier.from_pretrained(path) for path in (output, tuned))
+    for name, weight in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], weight), name
+
+
+def test_frozen_encoder_stays_as_it_was(prepared: Path, encoder: Path, tmp_path: Path) -> None:
+    config = configure(prepared, f"encoder={encoder}", "strategy=frozen", "train.lr=0.01")
+    run_finetune(config, tmp_path / "run")
+    before = load_file(encoder / "model.safetensors")
+    after = AudioClassifier.from_pretrained(tmp_path / "run").encoder.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    about = Predictions.load(tmp_path / "run" / "predictions.parquet").about
+    assert about.system == "ours, pretrained, frozen"
+
+
+def test_learns_to_tell_a_few_clips_apart(prepared: Path) -> None:
+    """The mechanism itself: a loud error if labels, crops or gradients were mixed up."""
+    corpus = PreparedCorpus.load(prepared)
+    indices = np.arange(12)
+    labels = SingleLabel(CLASSES).encode([corpus.clips[index] for index in indices])
+    stream = LabelledStream(corpus, indices, 0, 1.5, labels=labels)
+    torch.manual_seed(0)
+    shape = AudioEncoderConfig(hidden_size=48, num_attention_heads=2, num_hidden_layers=2)
+    classifier = AudioClassifier(AudioClassifierConfig(encoder_config=shape, classes=CLASSES))
+    classifier.encoder.set_normalisation(torch.full((64,), -6.0), torch.full((64,), 3.0))
+    module = FineTuning(classifier, token_drop=0.0)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
+    for step in range(25):
+        optimizer.zero_grad()
+        output = module(stream.__getitems__(range(step * 12, step * 12 + 12)))
+        output.loss.backward()
+        optimizer.step()
+    assert float(output.metrics["training_accuracy"]) > 0.9
+
+
+def test_an_encoder_that_saw_the_test_clips_is_transductive(prepared: Path, tmp_path: Path) -> None:
+    steps = ["train.max_steps=2", "train.batch_size=4", "train.warmup_steps=1"]
+    everything = load_config(PretrainConfig, None, [f"data.corpus={prepared}", *FAST, *steps])
+    pretrain(everything, tmp_path / "encoder")
+    config = configure(prepared, f"encoder={tmp_path / 'encoder'}", "train.max_steps=4")
+    run_finetune(config, tmp_path / "run")
+    about = Predictions.load(tmp_path / "run" / "predictions.parquet").about
+    assert about.leak == "transductive"
+
+
+def test_a_leaking_split_is_refused(prepared: Path, tmp_path: Path) -> None:
+    fold = PreparedCorpus.load(prepared).folds(PROTOCOL).fold(1)
+    leaking = Fold(1, fold.train, fold.validation, (*fold.test, fold.train[0]))
+    Folds("mine/careless", CLASSES, (leaking,)).save(tmp_path / "careless.csv")
+    config = configure(prepared, f"data.folds={tmp_path / 'careless.csv'}")
+    with pytest.raises(DataError, match="leaks"):
+        run_finetune(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_wrong_inputs_are_named(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected the output of ssl_audio pretrain"):
+        run_finetune(configure(prepared, f"encoder={tmp_path}"), tmp_path / "a")
+    with pytest.raises(DataError, match="has folds 1 to 6, asked for 9"):
+        run_finetune(configure(prepared, "data.fold=9"), tmp_path / "b")
+    with pytest.raises(DataError, match="synthetic-3/speakers6"):
+        run_finetune(configure(prepared, "data.folds=no-such"), tmp_path / "c")
+    with pytest.raises(UserError, match="holds no model"):
+        load_classifier(tmp_path)
+    clips = [Clip(clip_id="x", path="x", emotion="bored")]
+    with pytest.raises(DataError, match="1 of 1 clips have no label among a, b"):
+        SingleLabel(("a", "b")).encode(clips)
+
+
+def test_padding_and_batch_change_no_answer() -> None:
+    torch.manual_seed(0)
+    shape = AudioEncoderConfig(hidden_size=48, num_attention_heads=2, num_hidden_layers=2)
+    head = SingleLabelConfig().model_dump()
+    config = AudioClassifierConfig(encoder_config=shape, head_config=head, classes=["a", "b"])
+    classifier = AudioClassifier(config).eval()
+    waveform = torch.randn(3, 30_000) * 0.1
+    lengths = torch.tensor([30_000, 11_111, 700])
+    with torch.no_grad():
+        together = classifier.probabilities(waveform, lengths)
+        for row, length in enumerate(lengths.tolist()):
+            alone = classifier.probabilities(waveform[row : row + 1, :length])
+            torch.testing.assert_close(together[row], alone[0], atol=1e-5, rtol=0)
+        long = classifier.probabilities(torch.randn(1, 40 * 16_000) * 0.1)
+    torch.testing.assert_close(long.sum(1), torch.ones(1))
+
+
+def test_predict_and_evaluate_commands(prepared: Path, tuned: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, 30_000)
+    sf.write(folder / "a.wav", noise, 16_000)
+    sf.write(folder / "b.flac", np.stack([noise, noise], 1), 44_100)
+    (folder / "c.wav").write_text("this is no audio")
+    table = tmp_path / "out.csv"
+    arguments = ["predict", str(folder), "--model", str(tuned), "--output", str(table)]
+    done = call("finetune", *arguments)
+    assert done.returncode == 0 and "2 files predicted, 1 could not be read" in done.stdout
+    lines = table.read_text().splitlines()
+    assert lines[0] == "file,emotion,neutral,happy,angry,error"
+    assert len(lines) == 4 and "can't be decoded" in lines[3]
+    done = call("finetune", "evaluate", "--model", str(tuned), "--input", str(prepared))
+    assert done.returncode == 0 and "uar" in done.stdout and "not honest" in done.stdout
+    done = call("finetune", "evaluate", "--model", str(tuned), "--input", str(prepared), "--fold=1")
+    record = json.loads((tuned / "run.json").read_text())
+    assert f"{record['metrics']['test_uar']:.4f}" in done.stdout
+    assert "not honest" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--output", "x"], "data is needed"),
+        (["train", "--set", "data.corpus=nowhere", "--set", "data.folds=f"], "--output is needed"),
+        (["train", "--config", "no.yaml", "--output", "x"], "no.yaml: No such file"),
+        (["predict", "no.wav", "--model", "no", "--output", "x.csv"], "no.wav: no such file"),
+        (["evaluate", "--model", "no", "--input", "no"], "no holds no model"),
+    ],
+)
+def test_a_newcomers_mistakes_get_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = call("finetune", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def call(module: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, cwd=cwd)
