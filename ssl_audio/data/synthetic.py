@@ -14,22 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 from scipy.ndimage import uniform_filter1d
 
 from ssl_audio.data.audio import FULL_SCALE, measure
 from ssl_audio.data.manifest import SAMPLE_RATE, Clip
+from ssl_audio.data.source_filter import HOP, NUM_COLOURS, Score, articulate, equalise, excite
 
 Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
-Complex = npt.NDArray[np.complex64]
 Int16 = npt.NDArray[np.int16]
-
-_HOP = 160
-"""Samples; one setting of the filters holds for 10 ms and fades into the next."""
-_N_FFT = 6 * _HOP
-"""A window of 2 hops, and 40 ms for the formants to ring."""
-_HERTZ = np.linspace(0, SAMPLE_RATE / 2, _N_FFT // 2 + 1, dtype=np.float32)
 
 
 class Voice(NamedTuple):
@@ -74,7 +67,6 @@ _SPEAKER_SD = Voice(1.8, 0.25, 1.0, 0.12, 0.4, 1.0, 0.2, 0.3, 0.03)
 _EXPRESSION_SD = Voice(1.0, 0.25, 1.0, 0.07, 1.1, 1.7, 0.25, 0.35, 0.02)
 """Of one speaker's own way with one emotion."""
 _CLIP_SD = Voice(0.4, 0.1, 0.5, 0.04, 0.15, 0.5, 0.15, 0.15, 0.004)
-_NUM_COLOURS = 12
 _SPEAKER_COLOUR_DB = 2.0
 """Room and microphone, a random curve over the spectrum."""
 _EXPRESSION_COLOUR_DB = 3.5
@@ -85,7 +77,6 @@ _VOWELS_HZ = np.array(
 )
 """F1 to F3 of i, e, a, o, u: men's means (Peterson and Barney 1952, table II)."""
 _UPPER_FORMANTS_HZ = (3500, 4500)
-_BANDWIDTHS_HZ = np.array([70, 100, 150, 220, 300])
 _CONSONANTS = np.array(
     # noise at Hz, its width in Hz, its gain, after this part of the consonant; voicing, F2 in Hz
     [
@@ -103,8 +94,6 @@ _CONSONANTS = np.array(
 _CLOSED_F1_HZ = 280
 _CONSONANT_PART = 0.35
 """Of a syllable."""
-_OPENING, _OPEN, _RETURN = 0.40, 0.56, 0.02
-"""Of a glottal cycle: when the flow is largest, when the folds meet, how fast they come to rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +149,11 @@ def render(clip: Clip, seed: int) -> Int16:
     rng = _rng(seed, 0, *who, int(clip.text or 0), int(clip.repetition or 0))
     voice = _vary(build_voice(clip, seed), _CLIP_SD, rng)
     score = _compose(voice, int(clip.text or 0), rng)
-    colour_db = _rng(seed, 1, who[0]).normal(0, _SPEAKER_COLOUR_DB, _NUM_COLOURS)
-    colour_db += _rng(seed, 2, *who).normal(0, _EXPRESSION_COLOUR_DB, _NUM_COLOURS)
-    waveform = _articulate(*_excite(voice, score, rng), score)
-    waveform = _equalise(waveform, voice.tilt, colour_db)
+    colour_db = _rng(seed, 1, who[0]).normal(0, _SPEAKER_COLOUR_DB, NUM_COLOURS)
+    colour_db += _rng(seed, 2, *who).normal(0, _EXPRESSION_COLOUR_DB, NUM_COLOURS)
+    source, noise = excite(score, 0.01 * 2**voice.jitter, 10 ** (voice.breath / 20), rng)
+    waveform = articulate(source, noise, score)
+    waveform = equalise(waveform, voice.tilt, colour_db)
     waveform += 0.003 * waveform.std() * rng.standard_normal(len(waveform), dtype=np.float32)
     gain = 10 ** (rng.uniform(-36, -24) / 20) / np.sqrt(np.mean(waveform**2))
     gain = min(gain, 0.99 / np.abs(waveform).max())
@@ -177,19 +167,6 @@ def build_voice(clip: Clip, seed: int) -> Voice:
     expression = EMOTIONS[clip.emotion or "neutral"]
     expression = _vary(expression, _EXPRESSION_SD, _rng(seed, 4, speaker, emotion))
     return Voice(*np.add(own, expression))
-
-
-class _Score(NamedTuple):
-    """A clip's course: one value per frame of 10 ms."""
-
-    pitch: Float
-    """Semitones above 100 Hz."""
-    voicing: Float
-    """Gain of the glottal source."""
-    formants: Float
-    """(frames, 5) Hz."""
-    noise: Float
-    """(3, frames, 1) of the consonants: centre in Hz, width in Hz, gain."""
 
 
 def _time_syllables(voice: Voice, rng: np.random.Generator) -> tuple[float, Double, Double]:
@@ -207,7 +184,7 @@ def _time_syllables(voice: Voice, rng: np.random.Generator) -> tuple[float, Doub
     return length, onset, scale * syllable
 
 
-def _compose(voice: Voice, statement: int, rng: np.random.Generator) -> _Score:
+def _compose(voice: Voice, statement: int, rng: np.random.Generator) -> Score:
     """Says as much of the statement as there is time for."""
     length, onset, duration = _time_syllables(voice, rng)
     count = len(onset)
@@ -216,7 +193,7 @@ def _compose(voice: Voice, statement: int, rng: np.random.Generator) -> _Score:
         text.permuted(np.tile(np.arange(len(sounds)), (24, 1)), axis=1).ravel()[:count]
         for sounds in (_VOWELS_HZ, _CONSONANTS)
     )
-    time = (np.arange(int(length * SAMPLE_RATE) // _HOP) + 0.5) * _HOP / SAMPLE_RATE
+    time = (np.arange(int(length * SAMPLE_RATE) // HOP) + 0.5) * HOP / SAMPLE_RATE
     now = np.clip(np.searchsorted(onset, time, side="right") - 1, 0, count - 1)
     place = (time - onset[now]) / duration[now] - _CONSONANT_PART
     said = (place >= -_CONSONANT_PART) & (place < 1 - _CONSONANT_PART)
@@ -233,83 +210,12 @@ def _compose(voice: Voice, statement: int, rng: np.random.Generator) -> _Score:
     formants[in_consonant, 1] = f2[in_consonant]
     accent = rng.standard_normal(count)
     melody = (accent - accent.mean()) * 2**voice.span + np.linspace(-0.5, 0.5, count) * voice.slope
-    return _Score(
+    return Score(
         uniform_filter1d((voice.pitch + melody)[now], 15, mode="nearest").astype(np.float32),
         uniform_filter1d(voicing, 3).astype(np.float32),
         uniform_filter1d(formants * np.float32(2**voice.tract), 7, axis=0, mode="nearest"),
         np.stack([centre, width, gain * noisy]).astype(np.float32)[:, :, None],
     )
-
-
-def _excite(voice: Voice, score: _Score, rng: np.random.Generator) -> tuple[Float, Float]:
-    """The glottal source and the consonants' noise before any filter, each (samples,)."""
-    frames = np.arange(len(score.pitch))
-    at = (np.arange(len(frames) * _HOP) + 0.5) / _HOP - 0.5
-    step = 100 * 2 ** (np.interp(at, frames, score.pitch) / 12) / SAMPLE_RATE
-    jitter = 0.01 * 2**voice.jitter
-    cycle = np.cumsum(step).astype(np.int64)
-    phase = np.cumsum(step * (1 + jitter * rng.standard_normal(cycle[-1] + 1)[cycle]))
-    cycle = phase.astype(np.int64)
-    phase -= cycle
-    shimmer = 1 + 3 * jitter * rng.standard_normal(cycle[-1] + 1)[cycle]
-    breath, noise = rng.standard_normal((2, len(at)), dtype=np.float32)
-    breath *= 10 ** (voice.breath / 20) * (0.3 + (phase < _OPEN))
-    source = np.interp(at, frames, score.voicing) * (shimmer * _pulse(phase) + breath)
-    return source.astype(np.float32), noise
-
-
-def _pulse(phase: Double) -> Double:
-    """Derivative of the glottal flow (Rosenberg 1971, shape C) at a phase in [0, 1), peak -1.
-
-    The return phase, as in the LF model, makes it continuous: a jump would alias.
-    """
-    closing = _OPEN - _OPENING
-    opening = closing / _OPENING * np.sin(np.pi / _OPENING * phase)
-    falling = np.sin(np.pi / 2 / closing * (np.minimum(phase, _OPEN) - _OPENING))
-    returning = np.exp(-np.maximum(phase - _OPEN, 0) / _RETURN)
-    return np.where(phase < _OPENING, opening, -falling * returning)
-
-
-def _articulate(source: Float, noise: Float, score: _Score) -> Float:
-    """Shapes both sources frame by frame and adds the overlapping frames up; (samples,)."""
-    centre, width, gain = score.noise
-    consonants = gain / (1 + ((_HERTZ - centre) / (width / 2)) ** 2)
-    spectra = _spectra(source) * _resonances(score.formants) + _spectra(noise) * consonants
-    parts = scipy.fft.irfft(spectra, n=_N_FFT, axis=1).reshape(len(spectra), -1, _HOP)
-    waveform = np.zeros((len(parts) + parts.shape[1], _HOP), dtype=np.float32)
-    for late in range(parts.shape[1]):
-        waveform[late : late + len(parts)] += parts[:, late]
-    return waveform[: len(parts)].reshape(-1)
-
-
-def _spectra(waveform: Float) -> Complex:
-    """(frames, frequencies) of Hann windows that add up to the waveform."""
-    window = np.hanning(2 * _HOP + 1)[:-1].astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, (0, _HOP)), 2 * _HOP)[::_HOP]
-    spectra: Complex = scipy.fft.rfft(frames * window, n=_N_FFT, axis=1)
-    return spectra
-
-
-def _resonances(formants: Float) -> Complex:
-    """(frames, frequencies) of a cascade of digital resonators (Klatt 1980, equation 3)."""
-    z = np.exp(-2j * np.pi * _HERTZ / SAMPLE_RATE).astype(np.complex64)
-    radius = np.exp(-np.pi * _BANDWIDTHS_HZ / SAMPLE_RATE)
-    b = (2 * radius * np.cos(2 * np.pi * formants / SAMPLE_RATE)).astype(np.complex64)
-    inverse = 1 / np.prod(1 - b + radius**2, axis=1, keepdims=True).astype(np.complex64)
-    for formant, r in enumerate(radius):
-        inverse = inverse * ((1 + r**2 * z**2) - b[:, formant, None] * z)
-    return np.reciprocal(inverse)
-
-
-def _equalise(waveform: Float, tilt: float, colour_db: Double) -> Float:
-    """Tilts the spectrum by dB per octave and lays a curve over it: a gain every 0.64 octaves."""
-    hertz = np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE)
-    octaves = np.log2(np.maximum(hertz, 60) / 60)
-    gain_db = tilt * octaves + np.interp(octaves, np.linspace(0, 7, _NUM_COLOURS), colour_db)
-    gain = 10 ** (gain_db / 20) * hertz**2 / (hertz**2 + 80**2)
-    spectrum = scipy.fft.rfft(waveform) * gain.astype(np.float32)
-    equalised: Float = scipy.fft.irfft(spectrum, n=len(waveform))
-    return equalised
 
 
 def _identity(clip: Clip) -> tuple[int, int]:

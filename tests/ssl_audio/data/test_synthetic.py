@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ssl_audio.data import synthetic
 from ssl_audio.data.corpora.synthetic import Synthetic
+from ssl_audio.data.source_filter import resonances
 from ssl_audio.data.synthetic import SyntheticSettings, build_voice, list_clips, render, synthesise
 from ssl_audio.errors import UserError
 
@@ -164,7 +165,7 @@ def test_women_speak_higher_and_with_shorter_tracts():
 def test_resonances_equal_a_cascade_of_two_pole_filters():
     formants = np.array([[500, 1500, 2500, 3500, 4500], [300, 900, 2200, 3400, 4600]], np.float32)
     hertz = np.linspace(0, SAMPLE_RATE / 2, 481)
-    for row, response in zip(formants, synthetic._resonances(formants), strict=True):
+    for row, response in zip(formants, resonances(formants), strict=True):
         expected = np.ones(len(hertz), complex)
         for formant, bandwidth in zip(row, (70, 100, 150, 220, 300), strict=True):
             pole = np.exp(np.pi * (-bandwidth + 2j * formant) / SAMPLE_RATE)
