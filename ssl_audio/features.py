@@ -98,7 +98,7 @@ class LogMel(nn.Module):
             whole = (frames - 1) * self.hop_length + self.n_fft
             waveform = functional.pad(waveform, (0, whole - waveform.shape[1]))
             framed = waveform.unfold(1, self.n_fft, self.hop_length) * self.window
-            power = torch.fft.rfft(framed).abs().square()
+            power = torch.view_as_real(torch.fft.rfft(framed)).square().sum(-1)
             return (self._to_mel(power) + self.floor).log()
 
     def _to_mel(self, power: Tensor) -> Tensor:
