@@ -52,9 +52,11 @@ def _rank(finding: Finding) -> tuple[int, str, str]:
 
 def _format_alike(findings: Sequence[Finding]) -> str:
     first = findings[0]
-    folds = dict.fromkeys(str(finding.fold) for finding in findings if finding.fold is not None)
-    place = f"{first.protocol or ''} fold {', '.join(folds)}: ".lstrip() if folds else ""
-    more = f" (and {len(findings) - 1} more like it)" if len(findings) > 1 else ""
+    folds = list(dict.fromkeys(str(item.fold) for item in findings if item.fold is not None))
+    noun = "fold" if len(folds) == 1 else "folds"
+    place = f"{first.protocol or ''} {noun} {', '.join(folds)}: ".lstrip() if folds else ""
+    num_others = len({finding.evidence for finding in findings}) - 1
+    more = f" (and {num_others} more like it)" if num_others else ""
     return f"{first.severity}: {first.kind}: {place}{first.evidence}{more}"
 
 

@@ -229,9 +229,7 @@ def _refuse_unusable(
         trouble = f"none of {len(quarantined)} can be used, {first}" if first else "it has none"
         raise DataError(f"{source}: expected audio files, {trouble}")
     if strict and quarantined:
-        raise DataError(
-            f"--strict: {len(quarantined)} files of {source} would be set aside, {first}"
-        )
+        raise DataError(f"--strict: {len(quarantined)} of {source} to be set aside, {first}")
 
 
 def _write_quarantine(quarantined: Sequence[Quarantined], path: Path) -> None:

@@ -124,6 +124,11 @@ def without_ending(path: str) -> str:
     return PurePosixPath(path).with_suffix("").as_posix()
 
 
+def bare_name(path: str) -> str:
+    """The file's own name: no archive, no folders, no ending."""
+    return PurePosixPath(path.replace(MEMBER, "/")).stem
+
+
 def existing(source: Path | None, corpus: str) -> Path:
     """The source, if it was given and is there.
 
@@ -158,7 +163,7 @@ def _choose_audio(paths: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...
     if not other:
         return tuple(chosen), ()
     endings = ", ".join(f"{count} {ending}" for ending, count in other.most_common(5))
-    return tuple(chosen), (f"passed over {other.total()} files that are not audio ({endings})",)
+    return tuple(chosen), (f"passed over files that are not audio: {endings}",)
 
 
 def _what_is(path: Path) -> str:

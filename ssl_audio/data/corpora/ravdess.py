@@ -5,10 +5,10 @@ Source: Livingstone and Russo 2018, https://zenodo.org/records/1188976 (CC BY-NC
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ssl_audio.data.corpora.base import CorpusReader, Listing, Quarantined
-from ssl_audio.data.corpora.files import AudioFiles, existing, without_ending
+from ssl_audio.data.corpora.files import AudioFiles, bare_name, existing
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.splits import Folds, build_folds, emobox6
 from ssl_audio.errors import DataError, UserError
@@ -75,7 +75,7 @@ def find_files(source: Path) -> AudioFiles:
 
 def is_name(path: str) -> bool:
     """Whether a file is named as RAVDESS names its files."""
-    return _NAME.fullmatch(PurePosixPath(path).stem) is not None
+    return _NAME.fullmatch(bare_name(path)) is not None
 
 
 def parse_clip(path: str) -> Clip:
@@ -88,7 +88,7 @@ def parse_clip(path: str) -> Clip:
     Raises:
         DataError: not a published name, or not of an audio recording.
     """
-    name = PurePosixPath(without_ending(path)).name
+    name = bare_name(path)
     match = _NAME.fullmatch(name)
     if match is None:
         raise DataError("not a RAVDESS name (MM-CC-EE-II-SS-RR-AA, e.g. 03-01-05-02-01-01-12)")

@@ -1,0 +1,264 @@
+import doctest
+import shutil
+import zipfile
+
+import pytest
+
+from ssl_audio.data.corpora import CORPORA, guess_corpus, ravdess
+from ssl_audio.data.corpora.ravdess import EMOTIONS, is_name, parse_clip
+from ssl_audio.errors import DataError, UserError
+
+
+def read(name, source, **columns):
+    return CORPORA[name].read(source, columns)
+
+
+def zip_up(folder, archive):
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(folder.rglob("*")):
+            file.write(path, path.relative_to(folder).as_posix())
+
+
+def test_ravdess_name():
+    clip = parse_clip("a/b/03-02-06-01-02-02-07.WAV")
+    assert clip.clip_id == "03-02-06-01-02-02-07"
+    assert (clip.speaker, clip.gender, clip.emotion) == ("07", "male", "fearful")
+    assert (clip.intensity, clip.text, clip.repetition, clip.split) == (
+        "normal",
+        "02",
+        "02",
+        "song",
+    )
+
+
+def test_docstring_example():
+    assert doctest.testmod(ravdess) == (0, 2)
+
+
+def test_ravdess_emotions_follow_the_published_numbers():
+    numbered = [parse_clip(f"03-01-{n:02d}-01-01-01-02").emotion for n in range(1, 9)]
+    assert tuple(numbered) == EMOTIONS
+    assert EMOTIONS[0] == "neutral" and EMOTIONS[-1] == "surprised"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "03-01-09-01-01-01-01",
+        "03-01-00-01-01-01-01",
+        "03-03-01-01-01-01-01",
+        "03-01-01-01-01-01-25",
+        "03-01-01-01-01-01-00",
+        "03-01-01-01-01-01",
+        "03-01-01-01-01-01-01 (1)",
+        "03-01-01-01-01-01-01-01",
+        "happy",
+    ],
+)
+def test_ravdess_refuses_other_names(name):
+    assert not is_name(f"Actor_01/{name}.wav")
+    with pytest.raises(DataError, match="not a RAVDESS name"):
+        parse_clip(f"Actor_01/{name}.wav")
+
+
+def test_ravdess_refuses_the_audio_of_videos():
+    with pytest.raises(DataError, match="03-01-05-01-01-01-03"):
+        parse_clip("01-01-05-01-01-01-03.wav")
+
+
+def test_ravdess_folder_flat_nested_and_deep(tmp_path, write_noise, ravdess_names):
+    places = ("", "Actor_02/", "x/y/Actor_03/")
+    for actor, place in enumerate(places, 1):
+        for name in ravdess_names([actor]):
+            write_noise(tmp_path / f"{place}{name}.wav")
+    write_noise(tmp_path / "Actor_02" / "warm-up.wav")
+    write_noise(tmp_path / "Actor_02" / ".hidden.wav")
+    (tmp_path / "licence.txt").write_text("free")
+    listing = read("ravdess", tmp_path)
+    assert sorted(clip.clip_id for clip in listing.clips) == sorted(ravdess_names([1, 2, 3]))
+    assert [item.path for item in listing.quarantined] == ["Actor_02/warm-up.wav"]
+    assert listing.notes == ("passed over files that are not audio: 1 .txt",)
+
+
+def test_ravdess_zips_give_the_folder_s_audio(tmp_path, write_noise, ravdess_names):
+    speech, song, both = tmp_path / "speech", tmp_path / "song", tmp_path / "both"
+    both.mkdir()
+    for folder, channel in ((speech, "01"), (song, "02")):
+        for name in ravdess_names([1, 2], channel):
+            write_noise(folder / f"Actor_{name[-2:]}" / f"{name}.wav", sample_rate=48_000)
+    zip_up(speech, both / "Audio_Speech_Actors_01-24.zip")
+    zip_up(song, both / "Audio_Song_Actors_01-24.zip")
+
+    from_zip = read("ravdess", both / "Audio_Speech_Actors_01-24.zip")
+    assert len(from_zip.clips) == 16
+    from_folder = {clip.clip_id: clip for clip in read("ravdess", speech).clips}
+    loose = read("ravdess", speech)
+    for clip in from_zip.clips:
+        assert clip.path == (
+            f"Audio_Speech_Actors_01-24.zip::Actor_{clip.speaker}/{clip.clip_id}.wav"
+        )
+        measured, samples = from_zip.decode(clip)
+        other, same = loose.decode(from_folder[clip.clip_id])
+        assert (samples == same).all() and len(samples) == 800
+        assert measured.source_sample_rate == other.source_sample_rate == 48_000
+
+    listing = read("ravdess", both)
+    assert sum(clip.split == "song" for clip in listing.clips) == 16
+    assert len(listing.clips) == 32
+    assert any("16 clips are songs" in note for note in listing.notes)
+
+
+def test_ravdess_loose_files_win_over_zips(tmp_path, write_noise, ravdess_names):
+    for name in ravdess_names([1]):
+        write_noise(tmp_path / f"{name}.wav")
+    (tmp_path / "Audio_Speech_Actors_01-24.zip").write_bytes(b"half a download")
+    listing = read("ravdess", tmp_path)
+    assert len(listing.clips) == 8
+    assert listing.notes == ("passed over files that are not audio: 1 .zip",)
+
+
+def test_ravdess_list(tmp_path, write_noise, ravdess_names):
+    names = list(ravdess_names([4]))
+    for name in names:
+        write_noise(tmp_path / "audio" / f"{name}.flac")
+    list_file = tmp_path / "some.txt"
+    list_file.write_text("\n".join(f"audio/{name}.flac" for name in names[:3]) + "\n\n")
+    listing = read("ravdess", list_file)
+    assert [clip.clip_id for clip in listing.clips] == names[:3]
+    assert len(listing.decode(listing.clips[0])[1]) == 800
+
+
+def test_damaged_zips(tmp_path, write_noise, ravdess_names):
+    name = ravdess_names([1])[0]
+    wav = write_noise(tmp_path / "in" / f"{name}.wav", seconds=1)
+    archive = tmp_path / "a.zip"
+    zip_up(wav.parent, archive)
+    damaged = bytearray(archive.read_bytes())
+    damaged[400:420] = bytes(20)
+    archive.write_bytes(damaged)
+    listing = read("ravdess", archive)
+    with pytest.raises(DataError, match="can't be unpacked"):
+        listing.decode(listing.clips[0])
+    archive.write_bytes(bytes(damaged[:2000]))
+    with pytest.raises(UserError, match=r"expected a zip archive.*download it again"):
+        read("ravdess", archive)
+
+
+def test_folder_classes_and_unlabelled(tmp_path, write_noise):
+    for path in ("happy/a.wav", "happy/deep/b.flac", "sad/a.wav", "loose.wav"):
+        write_noise(tmp_path / path)
+    clips = {clip.clip_id: clip.emotion for clip in read("folder", tmp_path).clips}
+    assert clips == {"happy/a": "happy", "happy/deep/b": "happy", "sad/a": "sad", "loose": None}
+
+
+CSV_HEADERS = {
+    "path,emotion,speaker,gender,text,split": {},
+    "Filename,Label,Speaker,GENDER,Text,Split": {},
+    "wav,mood,who,sex,said,part": {
+        "path": "wav",
+        "emotion": "mood",
+        "speaker": "who",
+        "gender": "sex",
+        "text": "said",
+        "split": "part",
+    },
+}
+
+
+@pytest.mark.parametrize("header", CSV_HEADERS)
+def test_csv_columns(header, tmp_path, write_noise):
+    for name in ("x/1.wav", "x/2.wav"):
+        write_noise(tmp_path / name)
+    table = tmp_path / "t.csv"
+    table.write_text(f"\ufeff{header}\nx/1.wav,sad,s1,F,hello,train\nx\\2.wav,,,other,,\n")
+    first, second = read("csv", table, **CSV_HEADERS[header]).clips
+    assert (first.clip_id, first.path, first.emotion) == ("x/1", "x/1.wav", "sad")
+    assert (first.speaker, first.gender, first.text, first.split) == (
+        "s1",
+        "female",
+        "hello",
+        "train",
+    )
+    assert (second.clip_id, second.emotion, second.speaker, second.gender) == ("x/2", *[None] * 3)
+
+
+def test_csv_sets_missing_files_aside(tmp_path, write_noise):
+    write_noise(tmp_path / "audio" / "1.wav")
+    (tmp_path / "tables").mkdir()
+    table = tmp_path / "tables" / "t.csv"
+    table.write_text("path,emotion\n../audio/1.wav,sad\n../audio/2.wav,sad\n,sad\n.,sad\n")
+    listing = read("csv", table)
+    assert [clip.clip_id for clip in listing.clips] == ["../audio/1"]
+    assert len(listing.decode(listing.clips[0])[1]) == 800
+    assert [(item.path, item.reason) for item in listing.quarantined] == [
+        ("../audio/2.wav", "no such file"),
+        ("t.csv, line 4", "names no file"),
+        (".", "no such file"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "message"),
+    [
+        (b"", {}, "got no rows"),
+        (b"path,emotion\n", {}, "got no rows"),
+        (
+            b"name,emotion\na.wav,sad\n",
+            {},
+            r"expected a column path or filename, got name, emotion",
+        ),
+        (b"path,emotion\na.wav,sad\n", {"emotion": "Emo"}, "has no column 'Emo', it has path"),
+        (b"path,emotion\na\xff.wav,sad\n", {}, "can't be read as CSV in UTF-8"),
+    ],
+)
+def test_csv_mistakes(content, columns, message, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read("csv", table, **columns)
+
+
+@pytest.mark.parametrize("name", ["ravdess", "folder", "csv"])
+def test_readers_need_a_source_that_exists(name, tmp_path):
+    with pytest.raises(UserError, match="no such file or folder"):
+        read(name, tmp_path / "nowhere")
+    with pytest.raises(UserError, match="needs a SOURCE"):
+        read(name, None)
+
+
+@pytest.mark.parametrize("name", ["ravdess", "folder"])
+def test_readers_of_folders_refuse_a_file(name, write_noise, tmp_path):
+    with pytest.raises(UserError, match="expected a folder"):
+        read(name, write_noise(tmp_path / "a.wav"))
+
+
+def test_guess_corpus(tmp_path, write_noise, ravdess_names):
+    for name in ravdess_names([1]):
+        write_noise(tmp_path / "ravdess" / f"{name}.wav")
+        write_noise(tmp_path / "mixed" / "happy" / f"{name}.wav")
+    for number in range(9):
+        write_noise(tmp_path / "mixed" / "sad" / f"{number}.wav")
+    table = tmp_path / "t.csv"
+    table.touch()
+    (tmp_path / "zips").mkdir()
+    zip_up(tmp_path / "ravdess", tmp_path / "zips" / "Audio_Speech_Actors_01-24.zip")
+    assert guess_corpus(tmp_path / "ravdess") == "ravdess"
+    assert guess_corpus(tmp_path / "zips") == "ravdess"
+    assert guess_corpus(tmp_path / "zips" / "Audio_Speech_Actors_01-24.zip") == "ravdess"
+    assert guess_corpus(tmp_path / "mixed") == "folder"
+    assert guess_corpus(table) == "csv"
+    with pytest.raises(UserError, match="no such file or folder"):
+        guess_corpus(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="got another file"):
+        guess_corpus(next((tmp_path / "mixed" / "sad").iterdir()))
+
+
+def test_symlinked_audio_is_read(tmp_path, write_noise):
+    real = write_noise(tmp_path / "store" / "a.wav")
+    (tmp_path / "corpus" / "sad").mkdir(parents=True)
+    (tmp_path / "corpus" / "sad" / "a.wav").symlink_to(real)
+    listing = read("folder", tmp_path / "corpus")
+    assert len(listing.decode(listing.clips[0])[1]) == 800
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(DataError, match="no such file"):
+        listing.decode(listing.clips[0])
