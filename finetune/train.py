@@ -59,6 +59,15 @@ class LabelledDataConfig(Config):
     crop_seconds: float = 3.0
 
 
+class FinetuneTrainConfig(TrainConfig):
+    """``TrainConfig`` with the defaults of fine-tuning."""
+
+    max_steps: int = 500
+    warmup_steps: int = 50
+    batch_size: int = 32
+    lr: float = 5e-4
+
+
 class FinetuneConfig(Config):
     """Everything of a fine-tuning run.
 
@@ -87,7 +96,7 @@ class FinetuneConfig(Config):
     layer_decay: float | None = None
     evaluate_every: int = 50
     system: str | None = None
-    train: TrainConfig = TrainConfig(max_steps=500, warmup_steps=50, batch_size=32, lr=1e-3)
+    train: FinetuneTrainConfig = FinetuneTrainConfig()
 
     @property
     def chosen_layer_decay(self) -> float:
