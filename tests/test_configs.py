@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from finetune.train import FinetuneConfig
-from ssl_audio.config import dump_config, load_config
+from ssl_audio.config import Config, dump_config, load_config
 from ssl_audio.pretrain import PretrainConfig
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -27,3 +27,11 @@ def test_pretraining_recipes_load(path: Path) -> None:
 def test_fine_tuning_recipes_load(path: Path) -> None:
     config = load_config(FinetuneConfig, path, ["data.corpus=prepared", "data.folds=x/y"])
     assert config.strategy == path.stem
+
+
+@pytest.mark.parametrize("config_type", [PretrainConfig, FinetuneConfig])
+def test_a_section_has_one_set_of_defaults(config_type: type[Config]) -> None:
+    """Else setting one value of a section would silently change the others."""
+    for name, field in config_type.model_fields.items():
+        if isinstance(field.default, Config):
+            assert field.default == type(field.default)(), name
