@@ -292,12 +292,12 @@ def test_preparing_and_auditing_import_nothing_heavy():
 
 
 @pytest.mark.real_data
-def test_all_of_ravdess_in_six_seconds(real_data, tmp_path):
-    start = time.monotonic()
+def test_all_of_ravdess_in_six_processor_seconds(real_data, tmp_path):
+    start = time.process_time()  # of all threads: unlike wall time, no matter what else runs
     preparation = prepare("ravdess", real_data / "ravdess", tmp_path / "out", strict=True)
-    wall_seconds = time.monotonic() - start
+    processor_seconds = time.process_time() - start
     assert len(preparation.corpus) == 1440
     (folds,) = preparation.folds
     assert folds.protocol == "ravdess-speech-8/emobox6"
     assert [len(fold.test) for fold in folds.folds] == [240] * 6
-    assert wall_seconds < 6
+    assert processor_seconds < 6
