@@ -1,9 +1,12 @@
 """Progress bars with an ETA that also read well in a log file."""
 
 import sys
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 from tqdm import tqdm
+
+Item = TypeVar("Item")
 
 
 def progress_bar(total: int, description: str, unit: str, **settings: Any) -> "tqdm[Any]":
@@ -17,3 +20,11 @@ def progress_bar(total: int, description: str, unit: str, **settings: Any) -> "t
     """
     seconds = 0.2 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, desc=description, unit=unit, mininterval=seconds, **settings)
+
+
+def with_progress(items: Iterable[Item], total: int, description: str, unit: str) -> Iterator[Item]:
+    """The items, with a bar that vanishes when they are through."""
+    with progress_bar(total, description, unit, leave=False) as bar:
+        for item in items:
+            yield item
+            bar.update()

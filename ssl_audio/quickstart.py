@@ -1,5 +1,6 @@
 """The main job in one command, run as the public commands that it prints: also the tutorial."""
 
+import csv
 import importlib.util
 import os
 import shlex
@@ -142,6 +143,7 @@ def _conclude(
 ) -> None:
     scores = [100 * read_run_record(run)["metrics"]["test_uar"] for run in (tuned, scratch)]
     verb = "more" if scores[0] > scores[1] else "less"
+    best = _best_row(output)
     files = {
         "table": "table.md, table.tex, table.html, results.csv",
         "pictures": "figures/ (confusion matrix), "
@@ -154,6 +156,8 @@ def _conclude(
         f"  UAR {scores[0]:.1f} % with pretraining and {scores[1]:.1f} % from scratch, "
         f"{abs(scores[0] - scores[1]):.1f} points {verb}: one fold, one seed, indicative only."
     )
+    if best:
+        print(f"  Best row of the table: {best}.")
     print(f"Where it is, below {output}:")
     for what, where in files.items():
         print(f"  {what:9} {where}")
@@ -161,6 +165,15 @@ def _conclude(
     print(f"  python -m finetune predict YOUR.wav --model {tuned} --output predictions.csv")
     print(f"  python -m finetune evaluate --model {tuned} --input {output / 'prepared'} --fold 1")
     print("  make quickstart MINUTES=30        (longer training; DATA=... for your own audio)")
+
+
+def _best_row(output: Path) -> str | None:
+    if not (output / "results.csv").is_file():
+        return None
+    with (output / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "uar"]
+    best = max(rows, key=lambda row: float(row["value"]))
+    return f"{best['system']} with UAR {100 * float(best['value']):.1f} %"
 
 
 def _sets(items: Sequence[str]) -> list[str]:

@@ -12,14 +12,13 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from ssl_audio.data.audio import Int16, measure
 from ssl_audio.data.corpora import CORPORA, CorpusReader, Listing, Quarantined
 from ssl_audio.data.manifest import SAMPLE_RATE, Clip
 from ssl_audio.data.prepared import PreparedCorpus, folds_path, write_corpus
 from ssl_audio.data.splits import Folds
 from ssl_audio.errors import DataError, UserError
+from ssl_audio.progress import with_progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -150,7 +149,7 @@ def _decode_all(listing: Listing, quarantined: list[Quarantined]) -> Iterator[tu
         return clip.with_measured(**measure(samples)), samples
 
     decoded = _map_in_threads(decode, clips)
-    for outcome in tqdm(decoded, "decoding", len(clips), unit=" clips", disable=None, leave=False):
+    for outcome in with_progress(decoded, len(clips), "decode", "clip"):
         if isinstance(outcome, Quarantined):
             quarantined.append(outcome)
             continue
