@@ -54,14 +54,14 @@ def choose_clusters(speakers: Sequence[str | None], clip_ids: Sequence[str]) -> 
         return Clusters(
             np.asarray(clip_ids, dtype=np.str_),
             None,
-            "speakers unknown: the interval clusters by clip and is too narrow",
+            "speakers unknown: the interval clusters by clip and is too narrow.",
         )
     num_speakers = len(set(speakers))
     caveat = ""
     if num_speakers == 1:
-        caveat = "n = 1 speaker: no interval"
+        caveat = "n = 1 speaker: no interval."
     elif num_speakers < ENOUGH_SPEAKERS:
-        caveat = f"n = {num_speakers}, indicative: the interval rests on few speakers"
+        caveat = f"n = {num_speakers}, indicative: the interval rests on few speakers."
     return Clusters(np.asarray(speakers, dtype=np.str_), num_speakers, caveat)
 
 

@@ -67,7 +67,10 @@ class FeatureCache:
             if key not in self._features
         }
         name = extractor.__name__.replace("_", " ")
-        for key, waveform in tqdm(new.items(), name, unit=" clips", delay=5, leave=False):
+        # Only on a terminal (disable=None), and only where it takes over 5 s.
+        for key, waveform in tqdm(
+            new.items(), name, unit=" clips", delay=5, leave=False, disable=None
+        ):
             self._features[key] = extractor(waveform, **options)
         return np.stack([self._features[key] for key in keys])
 

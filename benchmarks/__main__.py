@@ -1,0 +1,79 @@
+"""``python -m benchmarks``: parse, then import what the command needs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssl_audio import cli
+
+app = cli.build_app("Compare systems on the same folds, and make the table of a paper.")
+
+ResultsOption = Annotated[Path, typer.Option("--results", help="Results folder.")]
+
+
+@app.command()
+def run(
+    output: cli.OptionalOutputOption = None,
+    config: cli.ConfigOption = None,
+    overrides: cli.SetOption = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="SYSTEM", help="Only this row (repeatable)."),
+    ] = None,
+    folds: Annotated[
+        str | None, typer.Option("--folds", metavar="1,2", help="Only these folds.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="0,1", help="These seeds.")
+    ] = None,
+    print_config: cli.PrintConfigOption = False,
+) -> None:
+    """Fit systems and store their test predictions; runs that are there already are skipped."""
+    from benchmarks.protocol import run_benchmark
+    from benchmarks.runs import BenchmarkConfig
+
+    items = list(overrides or [])
+    items += [f"fold_numbers=[{folds}]"] if folds is not None else []
+    items += [f"seeds=[{seeds}]"] if seeds is not None else []
+    resolved = cli.resolve(BenchmarkConfig, config, items, print_config)
+    results = cli.needed(output)
+    run_benchmark(resolved, results, only or [])
+    typer.echo(f"next: python -m benchmarks tables --results {results}")
+
+
+@app.command()
+def tables(results: ResultsOption) -> None:
+    """Compute every number from the predictions: CSV, Markdown, LaTeX, HTML and figures."""
+    from benchmarks.tables import build_tables
+
+    typer.echo(build_tables(results))
+    typer.echo(
+        f"also written below {results}: results.csv, table.md, table.tex, table.html, figures/"
+    )
+
+
+@app.command("import")
+def import_(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with clip_id, speaker, fold, seed, label and one column for each class, "
+            "or a predictions.parquet of finetune."
+        ),
+    ],
+    system: Annotated[str, typer.Option("--system", help="The row's name in the table.")],
+    results: ResultsOption,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="What a CSV was tested by (its full name).")
+    ] = None,
+) -> None:
+    """Put predictions that something else made into the table."""
+    from benchmarks.importing import import_predictions
+
+    written = import_predictions(predictions, system, protocol, results)
+    typer.echo(f"{system}: {len(written)} file(s) in {results / 'predictions'}")
+
+
+if __name__ == "__main__":
+    cli.run(app, "benchmarks")

@@ -1,0 +1,298 @@
+"""Scored tables as Markdown, LaTeX and HTML. Rows of different protocols share no table."""
+
+import base64
+import re
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from benchmarks.scoring import Row, Section
+from benchmarks.statistics import ENOUGH_SPEAKERS
+
+METHOD = (
+    "Percent, over pooled test predictions; in brackets the 95 % t interval clustered by speaker "
+    "(jackknife over speakers)."
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column after the system's name."""
+
+    header: str
+    text: Callable[[Row], str]
+    """What a cell says."""
+    value: Callable[[Row], float | str | None]
+    """What a cell sorts by; None sorts last."""
+    once: bool = False
+    """If every row says the same, it is said once, below the table."""
+    latex: str = "l"
+    """Its form in LaTeX; empty if it is left out, as a page is narrower than a screen."""
+    meaning: str = ""
+    """Explains the header below the table."""
+
+
+def _score_column(metric: str, header: str, meaning: str) -> Column:
+    return Column(
+        header,
+        lambda row: _describe_score(row, metric),
+        lambda row: row.estimates[metric].value,
+        meaning=f"{header}: {meaning}.",
+    )
+
+
+def _describe_score(row: Row, metric: str) -> str:
+    estimate = row.estimates[metric]
+    if estimate.low is None or estimate.high is None:
+        return f"{100 * estimate.value:.1f}"
+    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def _describe_fold_sd(row: Row) -> str:
+    spread = row.fold_sds["uar"]
+    return "" if spread is None else f"{100 * spread:.1f}"
+
+
+def _describe_speakers(row: Row) -> str:
+    if row.num_speakers is None:
+        return "unknown"
+    few = ", indicative" if row.num_speakers < ENOUGH_SPEAKERS else ""
+    return f"n = {row.num_speakers}{few}"
+
+
+def _describe_weights(row: Row) -> str:
+    weights = row.about.parameters
+    if weights is None:
+        return ""
+    if weights < 1000:
+        return str(weights)
+    return f"{weights / 1e3:.1f} k" if weights < 1e6 else f"{weights / 1e6:.1f} M"
+
+
+def _describe_seconds(row: Row) -> str:
+    seconds = row.about.train_seconds
+    return "" if seconds is None else f"{seconds:.1f}"
+
+
+COLUMNS = (
+    _score_column("uar", "UAR", "unweighted average recall"),
+    _score_column("wa", "WA", "accuracy"),
+    _score_column("macro_f1", "Macro-F1", "unweighted mean of the classes' F1"),
+    Column(
+        "Fold SD",
+        _describe_fold_sd,
+        lambda row: row.fold_sds["uar"],
+        meaning="Fold SD: standard deviation of the UAR over folds, in points.",
+    ),
+    Column("Speakers", _describe_speakers, lambda row: row.num_speakers),
+    Column("Clips", lambda row: str(row.num_clips), lambda row: row.num_clips, once=True, latex=""),
+    Column("Folds", lambda row: str(len(row.folds)), lambda row: len(row.folds), once=True),
+    Column("Seeds", lambda row: str(len(row.seeds)), lambda row: len(row.seeds), once=True),
+    Column(
+        "ECE",
+        lambda row: f"{100 * row.estimates['calibration_error'].value:.1f}",
+        lambda row: row.estimates["calibration_error"].value,
+        latex="",
+        meaning="ECE: expected calibration error, 15 bins.",
+    ),
+    Column("Weights", _describe_weights, lambda row: row.about.parameters, once=True),
+    Column(
+        "Training, s",
+        _describe_seconds,
+        lambda row: row.about.train_seconds,
+        latex="",
+        meaning="Training: seconds for one fold and seed, on average.",
+    ),
+    Column(
+        "Pretrained on",
+        lambda row: row.about.pretraining_data,
+        lambda row: row.about.pretraining_data or None,
+        once=True,
+        latex=r"p{0.13\textwidth}",
+    ),
+)
+
+
+def to_markdown(sections: Sequence[Section]) -> str:
+    """Tables with aligned columns, so that they read well on a terminal too."""
+    parts = []
+    for section in sections:
+        columns, once = _lay_out(section)
+        head = ["System", *(column.header for column in columns)]
+        lines = [head, *(_markdown_line(section, row, columns) for row in section.rows)]
+        below = [_explain(columns), *once, *section.caveats]
+        notes = [f"({mark}) {note}" for mark, note in _legend(section)]
+        text = [f"{_escape_markdown(line)}  " for line in [*below, *notes]]
+        title = f"## {_escape_markdown(_describe(section))}"
+        parts.append("\n".join([title, "", _align(lines), *text, ""]))
+    return "\n".join(parts)
+
+
+def to_latex(sections: Sequence[Section]) -> str:
+    r"""Floats for ``\input``: booktabs is the only package they need."""
+    parts = [
+        "% Made from predictions; needs \\usepackage{booktabs}. One float for each protocol, "
+        "as wide as both columns of a page.\n"
+    ]
+    for section in sections:
+        every, once = _lay_out(section)
+        columns = [column for column in every if column.latex]
+        form = "".join(column.latex for column in columns)
+        below = [_explain(columns), *once, *section.caveats]
+        notes = [rf"$^{{{mark}}}$ {escape_latex(note)}" for mark, note in _legend(section)]
+        lines = [
+            r"\begin{table*}",
+            r"\centering\footnotesize",
+            r"\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{4pt}",
+            rf"\caption{{{escape_latex(_describe(section))}}}",
+            rf"\begin{{tabular}}{{@{{}}p{{0.22\textwidth}}{form}@{{}}}}",
+            r"\toprule",
+            " & ".join(["System", *(escape_latex(column.header) for column in columns)]) + ROW_END,
+            r"\midrule",
+            *(_latex_line(section, row, columns) for row in section.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\par\smallskip",
+            r"\parbox{\textwidth}{\scriptsize\raggedright",
+            *(f"{text}\\par" for text in [escape_latex(" ".join(below)), *notes]),
+            "}",
+        ]
+        parts.append("\n".join([*lines, r"\end{table*}", ""]))
+    return "\n".join(parts)
+
+
+def to_html(sections: Sequence[Section], pictures: Mapping[tuple[str, str], Path]) -> str:
+    """One page that needs no network: tables that sort by a click, pictures inside.
+
+    Args:
+        sections: scored tables.
+        pictures: confusion matrix (png) by protocol and system.
+    """
+    environment = jinja2.Environment(
+        autoescape=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    views = []
+    for section in sections:
+        columns, once = _lay_out(section)
+        views.append(
+            {
+                "title": _describe(section),
+                "columns": columns,
+                "rows": [(row, ", ".join(_marks(section, row))) for row in section.rows],
+                "remarks": [_explain(columns), *once, *section.caveats],
+                "legend": _legend(section),
+                "leaky": all(row.about.leak == "leaky" for row in section.rows),
+                "pictures": [
+                    (row.about.system, _embed(pictures[section.protocol, row.about.system]))
+                    for row in section.rows
+                ],
+            }
+        )
+    return environment.get_template("table.html").render(sections=views)
+
+
+ROW_END = r" \tabularnewline"
+r"""Where a cell is ragged, ``\\`` ends its line and not the row."""
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "+": r"+\allowbreak{}",
+    '"': "''",
+    "[": "{[}",
+    "]": "{]}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it stands; a bracket can't become an option of what precedes it."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _markdown_line(section: Section, row: Row, columns: Sequence[Column]) -> list[str]:
+    marks = _marks(section, row)
+    name = row.about.system + (f" ({', '.join(marks)})" if marks else "")
+    return [_escape_markdown(cell) for cell in (name, *(column.text(row) for column in columns))]
+
+
+def _latex_line(section: Section, row: Row, columns: Sequence[Column]) -> str:
+    marks = ",".join(_marks(section, row))
+    name = escape_latex(row.about.system) + (f"$^{{{marks}}}$" if marks else "")
+    cells = [_latex_cell(column, row) for column in columns]
+    return " & ".join([rf"\raggedright {name}", *cells]) + ROW_END
+
+
+def _latex_cell(column: Column, row: Row) -> str:
+    """A cell with its interval, or all of it where it may break, in small print."""
+    cell = escape_latex(column.text(row))
+    if column.latex.startswith("p"):
+        return rf"\scriptsize\raggedright {cell}"
+    return re.sub(r"(\{\[\}.*)$", r"{\\scriptsize \1}", cell)
+
+
+def _lay_out(section: Section) -> tuple[list[Column], list[str]]:
+    """Columns to show, and a sentence on those that say the same in every row, if there are any.
+
+    Columns without any text are in neither.
+    """
+    shown: list[Column] = []
+    once: list[str] = []
+    for column in COLUMNS:
+        texts = {column.text(row) for row in section.rows}
+        if column.once and len(texts) == 1:
+            once += [f"{column.header.lower()} {text}" for text in texts if text]
+        elif texts != {""}:
+            shown.append(column)
+    return shown, [f"In every row: {', '.join(once)}."] if once else []
+
+
+def _explain(columns: Sequence[Column]) -> str:
+    return " ".join([METHOD, *(column.meaning for column in columns if column.meaning)])
+
+
+def _describe(section: Section) -> str:
+    return f"{section.protocol} ({section.task}, {len(section.classes)} classes)"
+
+
+def _legend(section: Section) -> list[tuple[str, str]]:
+    return list(zip(_all_marks(len(section.notes)), section.notes, strict=True))
+
+
+def _marks(section: Section, row: Row) -> list[str]:
+    return [mark for mark, note in _legend(section) if note in row.notes]
+
+
+def _all_marks(count: int) -> list[str]:
+    """A to z, then aa, bb, ..."""
+    letters = string.ascii_lowercase
+    return [letters[index % 26] * (index // 26 + 1) for index in range(count)]
+
+
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([|<\\])", r"\\\1", " ".join(text.split()))
+
+
+def _align(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    head, *body = [
+        "| " + " | ".join(c.ljust(width) for c, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([head, rule, *body]) + "\n"
+
+
+def _embed(picture: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode("ascii")

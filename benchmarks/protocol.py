@@ -1,0 +1,179 @@
+"""Runs systems on the folds of a protocol, each run once, with the test labels kept back."""
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.results import predictions_path, save_predictions
+from benchmarks.runs import BenchmarkConfig, Run, plan_runs
+from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
+from finetune.metrics import compute_metrics
+from finetune.predictions import Predictions, Provenance
+from ssl_audio.audit import LEAKY_ENDING, refuse_leaks
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.splits import Folds
+from ssl_audio.errors import ConfigError, DataError
+from ssl_audio.run_record import read_run_record, write_run_record
+
+
+def run_benchmark(config: BenchmarkConfig, output: Path, only: Sequence[str] = ()) -> None:
+    """Makes ``output/predictions`` and ``output/runs``, skipping the runs that are there.
+
+    Args:
+        config: corpus, folds, seeds and rows.
+        output: results folder; one that is there is continued.
+        only: names of rows; all if empty.
+
+    Raises:
+        UserError: something of the config that is not there, a leak, or older runs that were made
+            with other settings or data.
+    """
+    corpus = PreparedCorpus.load(config.corpus)
+    folds = corpus.folds(config.folds)
+    runs = plan_runs(config, corpus, folds, only)
+    for number in sorted({run.config.fold for run in runs}):
+        refuse_leaks(corpus.clips, folds, number)
+    waiting = [run for run in runs if not _is_done(run, output)]
+    if len(waiting) < len(runs):
+        print(f"{len(runs) - len(waiting)} of {len(runs)} runs are there already")
+    cache = FeatureCache()
+    seconds: dict[str, list[float]] = {}
+    for count, run in enumerate(waiting, 1):
+        print(f"[{count}/{len(waiting)}] {run.name}", end=": ", flush=True)
+        start = time.monotonic()
+        report = _run(run, corpus, folds, output, cache)
+        row = run.config.row
+        took = seconds.setdefault(row, [])
+        took.append(time.monotonic() - start)
+        left = sum(took) / len(took) * sum(other.config.row == row for other in waiting[count:])
+        print(report + (f"; about {left:.0f} s left for {row}" if left > 5 else ""), flush=True)
+
+
+def _is_done(run: Run, output: Path) -> bool:
+    """Whether the run's predictions are there; refuses those of another run under its name."""
+    config = run.config
+    path = predictions_path(output, config.row, config.fold, config.seed)
+    if not path.exists():
+        return False
+    there = read_run_record(_record_folder(run, output))["config"]
+    here = config.model_dump(mode="json")
+    if there != here:
+        different = sorted(key for key in {*there, *here} if there.get(key) != here.get(key))
+        raise ConfigError(
+            f"{path} was made with other {' and '.join(different)}: choose another --output or "
+            "delete the file"
+        )
+    return True
+
+
+def _run(run: Run, corpus: PreparedCorpus, folds: Folds, output: Path, cache: FeatureCache) -> str:
+    """Fits, predicts and stores; returns what it took."""
+    fold = folds.fold(run.config.fold)
+    system = run.build(folds.classes, cache)
+    train = _labelled(corpus, folds, fold.train)
+    validation = _labelled(corpus, folds, fold.validation)
+    start = time.monotonic()
+    system.fit(train, validation)
+    fitted = time.monotonic()
+    waveforms = [corpus.views[index] for index in corpus.indices(fold.test)]
+    probabilities = system.predict(UnlabelledClips(waveforms))
+    predicted = time.monotonic()
+    _refuse_improbable(probabilities, (len(fold.test), len(folds.classes)), run.name)
+
+    test = _labelled(corpus, folds, fold.test)
+    predictions = _to_predictions(run, folds, test, probabilities, system, fitted - start)
+    record_folder = _record_folder(run, output)
+    record_folder.mkdir(parents=True, exist_ok=True)
+    peak = _peak_mebibytes()
+    write_run_record(
+        record_folder,
+        command="benchmarks run",
+        config=run.config,
+        seed=run.config.seed,
+        device="cpu",
+        choices={},
+        data_fingerprint=corpus.fingerprint,
+        wall_seconds=predicted - start,
+        metrics=compute_metrics(test.labels, probabilities, folds.classes),
+        details={
+            "fit_seconds": round(fitted - start, 3),
+            "predict_seconds": round(predicted - fitted, 3),
+            "process_peak_mib": round(peak),
+        },
+    )
+    config = run.config
+    save_predictions(predictions, predictions_path(output, config.row, config.fold, config.seed))
+    return (
+        f"fitted in {fitted - start:.1f} s, judged {len(fold.test)} clips in "
+        f"{predicted - fitted:.1f} s, process peak {peak:.0f} MiB"
+    )
+
+
+def _labelled(corpus: PreparedCorpus, folds: Folds, clip_ids: Sequence[str]) -> LabelledClips:
+    clips = [(corpus.clips[index], corpus.views[index]) for index in corpus.indices(clip_ids)]
+    for clip, _ in clips:
+        if clip.emotion not in folds.classes:
+            raise DataError(
+                f"clip {clip.clip_id} is {clip.emotion!r} in {corpus.root}, {folds.protocol} knows "
+                f"{', '.join(folds.classes)}"
+            )
+    labels = [folds.classes.index(str(clip.emotion)) for clip, _ in clips]
+    return LabelledClips(
+        [waveform for _, waveform in clips],
+        np.array(labels, dtype=np.int64),
+        tuple(clip.speaker for clip, _ in clips),
+    )
+
+
+def _to_predictions(
+    run: Run,
+    folds: Folds,
+    test: LabelledClips,
+    probabilities: Floats,
+    system: System[Any],
+    fit_seconds: float,
+) -> Predictions:
+    about = Provenance(
+        system=run.config.title,
+        protocol=folds.protocol,
+        classes=folds.classes,
+        parameters=system.parameters,
+        train_seconds=round(fit_seconds, 3),
+        leak="leaky" if folds.protocol.endswith(LEAKY_ENDING) else "",
+    )
+    frame = pd.DataFrame(probabilities, columns=list(folds.classes))
+    frame.insert(0, "clip_id", folds.fold(run.config.fold).test)
+    frame.insert(1, "speaker", test.speakers)
+    frame.insert(2, "fold", run.config.fold)
+    frame.insert(3, "seed", run.config.seed)
+    frame.insert(4, "label", [folds.classes[label] for label in test.labels])
+    return Predictions(about, frame)
+
+
+def _refuse_improbable(probabilities: Floats, shape: tuple[int, int], name: str) -> None:
+    """Our own invariant: what the contract test asserts, on the data at hand."""
+    if (
+        probabilities.shape != shape
+        or not np.all(probabilities >= 0)
+        or np.abs(probabilities.sum(axis=1) - 1).max() > 1e-6
+    ):
+        raise ValueError(
+            f"{name}: expected probabilities of shape {shape} that sum to 1, "
+            f"got shape {probabilities.shape} with sums {probabilities.sum(axis=1)}"
+        )
+
+
+def _record_folder(run: Run, output: Path) -> Path:
+    return output / "runs" / f"{run.config.row}__fold{run.config.fold}__seed{run.config.seed}"
+
+
+def _peak_mebibytes() -> float:
+    """The most memory that this process has held so far, which no later run can lower."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

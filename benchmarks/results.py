@@ -1,0 +1,169 @@
+"""A results folder: ``predictions/*.parquet``, one file per row of the table, fold and seed."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from finetune.predictions import Predictions, Provenance
+from ssl_audio.errors import DataError, UserError
+
+LEAKS = ("leaky", "transductive", "")
+"""Worst first."""
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """Every test prediction of one system under one protocol."""
+
+    about: Provenance
+    """Of all its runs: notes are joined, seconds are the mean over runs."""
+    frame: pd.DataFrame
+    """Columns as in ``Predictions``, sorted by seed, fold and clip."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(rows,) indices of the classes."""
+        return np.asarray(pd.Index(self.about.classes).get_indexer(self.frame["label"]), np.int64)
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """(rows, classes)."""
+        return Predictions(self.about, self.frame).probabilities()
+
+    @property
+    def speakers(self) -> list[str | None]:
+        """Per row; None where unknown."""
+        return [None if pd.isna(speaker) else str(speaker) for speaker in self.frame["speaker"]]
+
+
+def slug(name: str) -> str:
+    """A name as part of a file name: ``MFCC + XGBoost`` becomes ``mfcc-xgboost``."""
+    return re.sub(r"\W+", "-", name.lower()).strip("-") or "unnamed"
+
+
+def predictions_path(results: Path, name: str, fold: int, seed: int) -> Path:
+    """Where the predictions of one run are."""
+    return results / "predictions" / f"{name}__fold{fold}__seed{seed}.parquet"
+
+
+def save_predictions(predictions: Predictions, path: Path) -> None:
+    """Writes aside and renames, so that a file that is there is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    predictions.save(aside)
+    aside.replace(path)
+
+
+def check_predictions(predictions: Predictions, source: str) -> None:
+    """Refuses what can't be scored.
+
+    Args:
+        predictions: of one or more folds and seeds.
+        source: what to name in an error.
+
+    Raises:
+        DataError: no rows, a clip twice under one fold and seed, a label that is no class, or
+            rows that are not probabilities.
+    """
+    frame, classes = predictions.frame, predictions.about.classes
+    if frame.empty:
+        raise DataError(f"{source}: expected predictions, got no rows")
+    twice = frame[frame.duplicated(["clip_id", "fold", "seed"])]
+    if len(twice):
+        clip_id, fold, seed = twice.iloc[0][["clip_id", "fold", "seed"]]
+        raise DataError(
+            f"{source}: clip {clip_id} is there twice for fold {fold}, seed {seed}; "
+            "give one prediction for each"
+        )
+    strange = frame[~frame["label"].isin(classes)]
+    if len(strange):
+        row = strange.iloc[0]
+        raise DataError(
+            f"{source}: clip {row['clip_id']} has the label {row['label']!r}, which is none of the "
+            f"classes {', '.join(classes)}"
+        )
+    probabilities = predictions.probabilities()
+    # NaN compares false; float32 may round a sure class a little above 1.
+    bad = ~np.all((probabilities >= 0) & (probabilities <= 1 + 1e-6), axis=1)
+    if bad.any():
+        row = frame.iloc[int(bad.argmax())]
+        values = ", ".join(f"{value:g}" for value in probabilities[bad.argmax()])
+        raise DataError(
+            f"{source}: clip {row['clip_id']}: expected probabilities in [0, 1], got {values}"
+        )
+    off = np.abs(probabilities.sum(axis=1) - 1)
+    if off.max() > 1e-3:
+        worst = int(off.argmax())
+        raise DataError(
+            f"{source}: clip {frame.iloc[worst]['clip_id']}: probabilities must sum to 1, "
+            f"got {probabilities[worst].sum():g}"
+        )
+
+
+def load_results(results: Path) -> list[SystemResult]:
+    """Every system of a results folder, by protocol and name.
+
+    Raises:
+        UserError: there are no predictions.
+        DataError: a file that can't be read or scored, or files that contradict each other.
+    """
+    files = sorted((results / "predictions").glob("*.parquet"))
+    if not files:
+        raise UserError(
+            f"{results} holds no predictions/*.parquet: make some with python -m benchmarks run or "
+            "bring your own with python -m benchmarks import"
+        )
+    groups: defaultdict[tuple[str, str, str], list[tuple[Path, Predictions]]] = defaultdict(list)
+    for file in files:
+        predictions = Predictions.load(file)
+        about = predictions.about
+        groups[about.protocol, about.task, about.system].append((file, predictions))
+    joined = [_join(parts) for _, parts in sorted(groups.items(), key=lambda item: item[0])]
+    _refuse_contradictions(joined)
+    return joined
+
+
+def _join(parts: list[tuple[Path, Predictions]]) -> SystemResult:
+    first_file, first = parts[0]
+    for file, predictions in parts:
+        if predictions.about.classes != first.about.classes:
+            raise DataError(
+                f"{file} and {first_file} are of one system but have different classes: "
+                f"{', '.join(predictions.about.classes)} and {', '.join(first.about.classes)}"
+            )
+    frame = pd.concat([predictions.frame for _, predictions in parts], ignore_index=True)
+    frame = frame.sort_values(["seed", "fold", "clip_id"], kind="stable", ignore_index=True)
+    abouts = [predictions.about for _, predictions in parts]
+    seconds = [about.train_seconds for about in abouts if about.train_seconds is not None]
+    weights = [about.parameters for about in abouts if about.parameters is not None]
+    pools = dict.fromkeys(about.pretraining_data for about in abouts if about.pretraining_data)
+    about = replace(
+        first.about,
+        parameters=max(weights, default=None),
+        train_seconds=sum(seconds) / len(seconds) if seconds else None,
+        pretraining_data="; ".join(pools),
+        leak=min((about.leak for about in abouts), key=LEAKS.index),
+        notes=tuple(dict.fromkeys(note for about in abouts for note in about.notes)),
+    )
+    check_predictions(Predictions(about, frame), f"{first_file.parent}, {about.system}")
+    return SystemResult(about, frame)
+
+
+def _refuse_contradictions(joined: list[SystemResult]) -> None:
+    """Under one protocol a clip has one label and the classes are the same."""
+    labels: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
+    for result in joined:
+        about = result.about
+        known = labels.setdefault((about.protocol, about.task), {})
+        for clip_id, label in zip(result.frame["clip_id"], result.frame["label"], strict=True):
+            other, system = known.setdefault(clip_id, (label, about.system))
+            if other != label:
+                raise DataError(
+                    f"{about.protocol}: clip {clip_id} is {label!r} for {about.system} and "
+                    f"{other!r} for {system}: they can't stand in one table"
+                )

@@ -1,0 +1,146 @@
+"""What a recipe of a benchmark asks for: rows, folds and seeds as a list of runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from benchmarks.systems import SYSTEMS
+from benchmarks.systems.base import FeatureCache, System
+from ssl_audio.config import Config, build_config
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.splits import Fold, Folds
+from ssl_audio.errors import ConfigError, DataError
+
+
+class RowConfig(Config):
+    """One row of the table."""
+
+    system: str = ""
+    """A name in ``SYSTEMS``; the row's own name if empty."""
+    title: str = ""
+    """As printed; the system's title if empty."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """What differs from the system's defaults."""
+
+
+class BenchmarkConfig(Config):
+    """What ``python -m benchmarks run`` does."""
+
+    corpus: Path
+    """A prepared corpus."""
+    folds: str = "ravdess-speech-8/emobox6"
+    """A protocol of the corpus, or a file of folds."""
+    fold_numbers: tuple[int, ...] = ()
+    """Which folds to run; all if empty."""
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    systems: dict[str, RowConfig] = Field(
+        default_factory=lambda: {name: RowConfig() for name in SYSTEMS}
+    )
+    """Rows by the name that their files get."""
+
+
+class RunConfig(Config):
+    """What decides a run's predictions; a run with another one can't be resumed."""
+
+    row: str
+    system: str
+    title: str
+    settings: dict[str, Any]
+    protocol: str
+    fold: int
+    seed: int
+    data_fingerprint: str
+    folds_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One system on one fold with one seed."""
+
+    config: RunConfig
+    settings: Config
+
+    @property
+    def name(self) -> str:
+        """As printed while running."""
+        return f"{self.config.row} fold {self.config.fold} seed {self.config.seed}"
+
+    def build(self, classes: tuple[str, ...], cache: FeatureCache) -> System[Any]:
+        """The system, not fitted."""
+        system_type = SYSTEMS[self.config.system]
+        return system_type(self.settings, classes, self.config.seed, cache)
+
+
+def plan_runs(
+    config: BenchmarkConfig, corpus: PreparedCorpus, folds: Folds, only: Sequence[str]
+) -> list[Run]:
+    """Every run asked for, all checked before the first one starts.
+
+    Args:
+        config: rows, folds and seeds.
+        corpus: prepared.
+        folds: of the protocol.
+        only: names of rows; all if empty.
+
+    Raises:
+        ConfigError: an unknown row, system or setting, or two rows with one title.
+        DataError: a fold that is not there or lacks a part.
+    """
+    if unknown := sorted(set(only) - set(config.systems)):
+        raise ConfigError(f"--only {unknown[0]}: the rows are {', '.join(config.systems)}")
+    rows = {name: _resolve(name, row) for name, row in config.systems.items()}
+    _refuse_namesakes({name: title for name, (_, title, _) in rows.items()})
+    chosen = [folds.fold(number) for number in config.fold_numbers] or folds.folds
+    for fold in chosen:
+        _refuse_unusable(fold, folds.protocol)
+    return [
+        Run(
+            RunConfig(
+                row=name,
+                system=system,
+                title=title,
+                settings=settings.model_dump(mode="json"),
+                protocol=folds.protocol,
+                fold=fold.number,
+                seed=seed,
+                data_fingerprint=corpus.fingerprint,
+                folds_fingerprint=folds.fingerprint,
+            ),
+            settings,
+        )
+        for name, (system, title, settings) in rows.items()
+        if not only or name in only
+        for seed in config.seeds
+        for fold in chosen
+    ]
+
+
+def _resolve(name: str, row: RowConfig) -> tuple[str, str, Config]:
+    """System, title and settings of a row."""
+    system = row.system or name
+    if system not in SYSTEMS:
+        raise ConfigError(f"unknown system {system!r}: choose one of {', '.join(SYSTEMS)}")
+    try:
+        settings = build_config(SYSTEMS[system].settings_type, row.settings)
+    except ConfigError as error:
+        raise ConfigError(f"systems.{name}.settings: {error}") from None
+    return system, row.title or SYSTEMS[system].title, settings
+
+
+def _refuse_namesakes(titles: dict[str, str]) -> None:
+    first: dict[str, str] = {}
+    for name, title in titles.items():
+        if first.setdefault(title, name) != name:
+            raise ConfigError(
+                f"rows {first[title]} and {name} are both called {title!r}: "
+                f"give one another title with systems.{name}.title"
+            )
+
+
+def _refuse_unusable(fold: Fold, protocol: str) -> None:
+    for part in ("train", "validation", "test"):
+        if not getattr(fold, part):
+            raise DataError(f"{protocol} fold {fold.number} has no {part} clips")

@@ -1,0 +1,91 @@
+"""Predictions to the table of a paper, in every format."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import figures, formats
+from benchmarks.results import load_results
+from benchmarks.scoring import Row, Section, score_all
+
+CSV_COLUMNS = (
+    "system",
+    "task",
+    "protocol",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "fold_sd",
+    "n_clips",
+    "n_speakers",
+    "n_folds",
+    "n_seeds",
+    "parameters",
+    "train_seconds",
+    "pretraining_data",
+    "leak",
+)
+
+
+def build_tables(results: Path) -> str:
+    """Writes ``results.csv``, ``table.md``, ``table.tex``, ``table.html`` and ``figures/``.
+
+    Equal predictions give equal bytes.
+
+    Args:
+        results: a folder with ``predictions/*.parquet``.
+
+    Returns:
+        The Markdown table, which reads well on a terminal too.
+
+    Raises:
+        UserError: no predictions, or ones that can't be scored.
+    """
+    sections = score_all(load_results(results))
+    write_csv(sections, results / "results.csv")
+    pictures = figures.draw_confusions(sections, results / "figures")
+    markdown = formats.to_markdown(sections)
+    for name, text in (
+        ("table.md", markdown),
+        ("table.tex", formats.to_latex(sections)),
+        ("table.html", formats.to_html(sections, pictures)),
+    ):
+        (results / name).write_text(text, encoding="utf-8")
+    return markdown
+
+
+def write_csv(sections: Sequence[Section], path: Path) -> None:
+    """One line for each metric of each row, columns as in ``CSV_COLUMNS``; unknown is empty."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for section in sections:
+            for row in section.rows:
+                writer.writerows(_csv_line(row, metric) for metric in row.estimates)
+
+
+def _csv_line(row: Row, metric: str) -> dict[str, object]:
+    estimate, about = row.estimates[metric], row.about
+    return {
+        "system": about.system,
+        "task": about.task,
+        "protocol": about.protocol,
+        "metric": metric,
+        "value": _number(estimate.value),
+        "ci_low": _number(estimate.low),
+        "ci_high": _number(estimate.high),
+        "fold_sd": _number(row.fold_sds.get(metric)),
+        "n_clips": row.num_clips,
+        "n_speakers": row.num_speakers,
+        "n_folds": len(row.folds),
+        "n_seeds": len(row.seeds),
+        "parameters": about.parameters,
+        "train_seconds": _number(about.train_seconds, 1),
+        "pretraining_data": about.pretraining_data,
+        "leak": about.leak,
+    }
+
+
+def _number(value: float | None, digits: int = 6) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
