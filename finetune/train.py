@@ -108,7 +108,7 @@ class FinetuneConfig(Config):
     def row_name(self) -> str:
         """How tables call this run."""
         start = "pretrained" if self.encoder else "from scratch"
-        return self.system or f"ours, {start}" + (", frozen" if self.strategy == "frozen" else "")
+        return self.system or f"Ours, {start}" + (", frozen" if self.strategy == "frozen" else "")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The training loop: one function, counted in optimizer steps, used by every kind of training."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -154,6 +155,7 @@ def open_session(
         UserError: the folder holds another run, or the checkpoint's run differs, with the key.
     """
     state = PartialState(cpu=not torch.cuda.is_available())
+    _check_num_processes(state.num_processes)
     identity = {"data_fingerprint": data_fingerprint, "num_processes": state.num_processes}
     identity |= _flatten(config.model_dump(mode="json"))
     folder = output / "checkpoints"
@@ -412,6 +414,16 @@ def _drop_lines_after(path: Path, step: int) -> None:
         except ValueError:
             break  # the line that was being written when the run was killed
     path.write_text("".join(kept), encoding="utf-8")
+
+
+def _check_num_processes(num_processes: int) -> None:
+    """A launcher's processes that don't find each other would train alone, each on everything."""
+    announced = int(os.environ.get("WORLD_SIZE", "1"))
+    if num_processes != announced:
+        raise UserError(
+            f"the launcher announced {announced} processes, {num_processes} found each other: "
+            "start with torchrun --nproc_per_node=N -m ssl_audio ..."
+        )
 
 
 def _probe(

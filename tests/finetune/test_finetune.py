@@ -67,7 +67,7 @@ def test_predictions_are_of_the_test_clips_and_tested_once(prepared: Path, tuned
     emotions = {clip.clip_id: clip.emotion for clip in corpus.clips}
     assert (predictions.frame["label"] == predictions.frame["clip_id"].map(emotions)).all()
     about = predictions.about
-    assert (about.system, about.protocol, about.classes) == ("ours, pretrained", PROTOCOL, CLASSES)
+    assert (about.system, about.protocol, about.classes) == ("Ours, pretrained", PROTOCOL, CLASSES)
     assert about.leak == "" and "fold 1 training clips" in about.pretraining_data
     learnt = {clip.clip_id for clip in read_manifest(tuned / "training.parquet")}
     assert learnt == set(fold.train) | set(fold.validation)
@@ -117,7 +117,7 @@ def test_frozen_encoder_stays_as_it_was(prepared: Path, encoder: Path, tmp_path:
     after = AudioClassifier.from_pretrained(tmp_path / "run").encoder.state_dict()
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
     about = Predictions.load(tmp_path / "run" / "predictions.parquet").about
-    assert about.system == "ours, pretrained, frozen"
+    assert about.system == "Ours, pretrained, frozen"
 
 
 def test_learns_to_tell_a_few_clips_apart(prepared: Path) -> None:

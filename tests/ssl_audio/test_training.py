@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file
 
+from ssl_audio.checkpoint import load_newest
 from ssl_audio.config import load_config
 from ssl_audio.errors import UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
@@ -158,3 +160,24 @@ def test_a_cut_run_says_so(prepared: Path, tmp_path: Path) -> None:
     pretrain(config, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["budget_cut"] and record["metrics"]["steps"] == 2
+
+
+def test_probed_choices_are_recorded_and_reused(prepared: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    probing = ("train.precision=auto", "train.attention=auto", "train.max_steps=4")
+    run(*command(prepared, output, *probing))
+    choices = json.loads((output / "run.json").read_text())["choices"]
+    assert choices["precision"] in ("float32", "bfloat16")
+    assert choices["attention"] in ("eager", "sdpa") and choices["threads"] == 1
+    newest = load_newest(output / "checkpoints")
+    assert newest is not None and newest.state["choices"] == choices
+
+
+def test_processes_that_do_not_find_each_other_are_refused(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(PretrainConfig, None, settings(prepared))
+    PartialState(cpu=True)  # alone, before the launcher's announcement is in the environment
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="announced 2 processes, 1 found each other"):
+        pretrain(config, tmp_path / "run")
