@@ -1,5 +1,6 @@
 """What a recipe of a benchmark asks for: rows, folds and seeds as a list of runs."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,8 @@ def plan_runs(
 
 def _resolve(name: str, row: RowConfig) -> tuple[str, str, Config]:
     """System, title and settings of a row."""
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ConfigError(f"row {name!r} names files: use letters, digits, - and _ only")
     system = row.system or name
     if system not in SYSTEMS:
         raise ConfigError(f"unknown system {system!r}: choose one of {', '.join(SYSTEMS)}")

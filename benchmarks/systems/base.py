@@ -67,7 +67,7 @@ class FeatureCache:
             if key not in self._features
         }
         name = extractor.__name__.replace("_", " ")
-        # Only on a terminal (disable=None), and only where it takes over 5 s.
+        # On a terminal only (disable=None), and only where it takes over 5 s.
         for key, waveform in tqdm(
             new.items(), name, unit=" clips", delay=5, leave=False, disable=None
         ):

@@ -5,7 +5,6 @@ from scipy import stats
 from benchmarks import statistics
 from finetune import metrics
 
-
 TRUE_UAR = 0.4
 
 

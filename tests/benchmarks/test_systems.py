@@ -1,0 +1,151 @@
+"""What every system must keep to; one that is added to SYSTEMS is tested by that."""
+
+import numpy as np
+import pytest
+
+from benchmarks.systems import SYSTEMS
+from benchmarks.systems.base import FeatureCache, LabelledClips, UnlabelledClips
+from benchmarks.systems.logmel_statistics import log_mel_statistics
+from benchmarks.systems.mfcc_xgboost import MfccXgboost, MfccXgboostSettings
+from finetune import metrics
+from ssl_audio.config import build_config
+from ssl_audio.errors import ConfigError
+
+CLASSES = ("high", "low", "mid")
+
+
+@pytest.fixture(scope="module")
+def cache() -> FeatureCache:
+    return FeatureCache()
+
+
+def labelled(corpus, speakers, leave_out=()) -> LabelledClips:
+    chosen = [
+        index
+        for index, clip in enumerate(corpus.clips)
+        if clip.speaker in speakers and clip.emotion not in leave_out
+    ]
+    return LabelledClips(
+        [corpus.views[index] for index in chosen],
+        np.array([CLASSES.index(corpus.clips[index].emotion) for index in chosen]),
+        tuple(corpus.clips[index].speaker for index in chosen),
+    )
+
+
+def fitted(name, corpus, cache, seed=0, leave_out=()):
+    system_type = SYSTEMS[name]
+    system = system_type(system_type.settings_type(), CLASSES, seed, cache)
+    system.fit(labelled(corpus, "abc", leave_out), labelled(corpus, "d", leave_out))
+    return system
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_answers_are_probabilities_that_depend_on_no_other_clip(name, tone_corpus, cache):
+    system = fitted(name, tone_corpus, cache)
+    waveforms = labelled(tone_corpus, "ef").waveforms
+    together = system.predict(UnlabelledClips(waveforms))
+    assert together.shape == (len(waveforms), len(CLASSES))
+    assert together.dtype == np.float64
+    assert np.all(together >= 0)
+    assert np.allclose(together.sum(axis=1), 1, atol=1e-9)
+    backwards = system.predict(UnlabelledClips(waveforms[::-1]))[::-1]
+    alone = np.concatenate([system.predict(UnlabelledClips([one])) for one in waveforms])
+    assert np.allclose(together, backwards, atol=1e-6)
+    assert np.allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_equal_seeds_give_equal_answers(name, tone_corpus):
+    clips = UnlabelledClips(labelled(tone_corpus, "ef").waveforms)
+    first = fitted(name, tone_corpus, FeatureCache(), seed=3).predict(clips)
+    second = fitted(name, tone_corpus, FeatureCache(), seed=3).predict(clips)
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_copes_with_an_absent_class_and_with_very_short_clips(name, tone_corpus, cache):
+    system = fitted(name, tone_corpus, cache, leave_out=("mid",))
+    short = UnlabelledClips([np.full(50, 100, np.int16), np.zeros(50, np.int16)])
+    probabilities = system.predict(short)
+    assert probabilities.shape == (2, 3)
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    assert system.parameters is None or system.parameters > 0
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_has_a_title_and_strict_settings(name):
+    assert SYSTEMS[name].title
+    with pytest.raises(ConfigError, match="unknown key no_such_setting"):
+        build_config(SYSTEMS[name].settings_type, {"no_such_setting": 1})
+
+
+def test_titles_differ():
+    assert len({system.title for system in SYSTEMS.values()}) == len(SYSTEMS)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("chance", 1 / 3, 1 / 3),
+        ("majority", 1 / 3, 1 / 3),
+        ("logmel_statistics", 0.95, 1),
+        ("mfcc_xgboost", 0.9, 1),
+    ],
+)
+def test_those_that_listen_tell_tones_apart(name, least, most, tone_corpus, cache):
+    test = labelled(tone_corpus, "ef")
+    system = fitted(name, tone_corpus, cache)
+    answer = system.predict(UnlabelledClips(test.waveforms))
+    uar = metrics.uar(metrics.confusion_matrix(test.labels, answer))
+    assert least - 1e-9 <= uar <= most + 1e-9
+
+
+def test_clips_to_be_judged_carry_nothing_but_audio():
+    assert set(vars(UnlabelledClips([]))) == {"waveforms"}
+
+
+def test_smote_fills_up_the_classes_of_the_training_clips_only(tone_corpus, cache):
+    train = labelled(tone_corpus, "abc")
+    keep = np.r_[np.flatnonzero(train.labels != 0), np.flatnonzero(train.labels == 0)[:3]]
+    system = MfccXgboost(MfccXgboostSettings(), CLASSES, 0, cache)
+    features = system._features([train.waveforms[index] for index in keep])
+    balanced, labels = system._balance(features, train.labels[keep])
+    assert np.bincount(labels).tolist() == [12, 12, 12]
+    assert np.array_equal(balanced[: len(keep)], features)
+    made = balanced[len(keep) :]
+    few = features[train.labels[keep] == 0]
+    assert np.all(made >= few.min(axis=0) - 1e-9) and np.all(made <= few.max(axis=0) + 1e-9)
+
+
+def test_smote_leaves_a_class_of_one_clip_alone(tone_corpus, cache):
+    train = labelled(tone_corpus, "abc")
+    keep = np.r_[np.flatnonzero(train.labels != 0), np.flatnonzero(train.labels == 0)[:1]]
+    system = MfccXgboost(MfccXgboostSettings(), CLASSES, 0, cache)
+    features = system._features([train.waveforms[index] for index in keep])
+    _, labels = system._balance(features, train.labels[keep])
+    assert np.bincount(labels).tolist() == [1, 12, 12]
+
+
+def test_features_are_extracted_once_for_each_content_and_option(tone_corpus):
+    calls = []
+
+    def length(waveform, factor):
+        calls.append(factor)
+        return np.array([len(waveform) * factor], dtype=np.float64)
+
+    cache = FeatureCache()
+    waveforms = [tone_corpus.views[0], tone_corpus.views[1], tone_corpus.views[0].copy()]
+    features = cache.extract(waveforms, length, factor=2)
+    assert features[:, 0].tolist() == [2 * len(waveform) for waveform in waveforms]
+    cache.extract(waveforms, length, factor=2)
+    assert calls == [2, 2]
+    cache.extract(waveforms, length, factor=3)
+    assert calls == [2, 2, 3, 3]
+
+
+def test_log_mel_statistics_follow_the_level_in_db(tone_corpus):
+    loud = np.asarray(tone_corpus.views[0])
+    difference = log_mel_statistics(loud, 64) - log_mel_statistics(loud // 4, 64)
+    band = log_mel_statistics(loud, 64)[:64].argmax()
+    assert difference[band] == pytest.approx(20 * np.log10(4), abs=0.1)
+    assert difference.shape == (128,)

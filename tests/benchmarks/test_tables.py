@@ -1,0 +1,238 @@
+import csv
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+from benchmarks.formats import escape_latex
+from benchmarks.results import predictions_path, save_predictions, slug
+from benchmarks.tables import build_tables
+from finetune.predictions import Predictions, Provenance
+from ssl_audio.errors import DataError, UserError
+
+CLASSES = ("angry", "calm", "happy")
+COLUMNS = (
+    "system,task,protocol,metric,value,ci_low,ci_high,fold_sd,n_clips,n_speakers,n_folds,n_seeds,"
+    "parameters,train_seconds,pretraining_data,leak"
+)
+HOSTILE = '50% [ours] & <b>a_b</b> | #1 {x} \\ ~^ "q"'
+
+
+def predict(system, seed=0, fold=1, speakers=4, skill=0.3, protocol="p-3/x", **about):
+    """Predictions of a made-up system on 15 clips of each of some speakers."""
+    rng = np.random.default_rng([seed, fold, len(system)])
+    names = [f"{fold}-{number}" for number in range(speakers)]
+    labels = np.tile(np.arange(3), 5 * speakers)
+    probabilities = rng.dirichlet(np.ones(3), len(labels))
+    probabilities[np.arange(len(labels)), labels] += skill
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    frame = pd.DataFrame(probabilities, columns=list(CLASSES))
+    frame.insert(0, "clip_id", [f"{fold}-clip{number}" for number in range(len(labels))])
+    frame.insert(1, "speaker", np.repeat(names, 15))
+    frame.insert(2, "fold", fold)
+    frame.insert(3, "seed", seed)
+    frame.insert(4, "label", [CLASSES[label] for label in labels])
+    return Predictions(
+        Provenance(system=system, protocol=protocol, classes=CLASSES, **about), frame
+    )
+
+
+def store(results, *predictions):
+    for item in predictions:
+        fold, seed = item.frame["fold"].iloc[0], item.frame["seed"].iloc[0]
+        name = f"{slug(item.about.protocol)}-{slug(item.about.system)}"
+        save_predictions(item, predictions_path(results, name, fold, seed))
+
+
+def read_csv(results):
+    with (results / "results.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_results_hold_the_contracts_columns_and_recomputed_values(tmp_path):
+    runs = [predict("Ours", seed, fold) for seed in (0, 1) for fold in (1, 2, 3)]
+    store(tmp_path, *runs)
+    build_tables(tmp_path)
+    assert (tmp_path / "results.csv").read_text().splitlines()[0] == COLUMNS
+    frame = pd.concat([run.frame for run in runs])
+    decided = np.array(CLASSES)[frame[list(CLASSES)].to_numpy().argmax(axis=1)]
+    rows = {row["metric"]: row for row in read_csv(tmp_path)}
+    expected = {
+        "uar": recall_score(frame["label"], decided, average="macro"),
+        "wa": accuracy_score(frame["label"], decided),
+        "macro_f1": f1_score(frame["label"], decided, average="macro"),
+    }
+    assert set(rows) == {*expected, "calibration_error"}
+    for metric, value in expected.items():
+        assert float(rows[metric]["value"]) == pytest.approx(value, abs=1e-6)
+        assert float(rows[metric]["ci_low"]) < value < float(rows[metric]["ci_high"])
+    by_fold = [
+        recall_score(part["label"], decided[(frame["fold"] == fold).to_numpy()], average="macro")
+        for fold, part in frame.groupby("fold")
+    ]
+    assert float(rows["uar"]["fold_sd"]) == pytest.approx(np.std(by_fold, ddof=1), abs=1e-6)
+    counts = {key: rows["uar"][key] for key in ("n_clips", "n_speakers", "n_folds", "n_seeds")}
+    assert counts == {"n_clips": "180", "n_speakers": "12", "n_folds": "3", "n_seeds": "2"}
+
+
+def test_rebuilding_gives_the_same_bytes(tmp_path):
+    store(tmp_path / "a", predict("Ours"), predict("Theirs", skill=0.1))
+    build_tables(tmp_path / "a")
+    shutil.copytree(tmp_path / "a" / "predictions", tmp_path / "b" / "predictions")
+    build_tables(tmp_path / "b")
+    files = [path for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    assert len(files) == 2 + 4 + 2
+    for path in files:
+        other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert path.read_bytes() == other.read_bytes(), path
+
+
+def test_protocols_share_no_table(tmp_path):
+    store(tmp_path, predict("Ours", protocol="p-3/x"), predict("Ours", protocol="q-3/y"))
+    markdown = build_tables(tmp_path)
+    assert re.findall("^## (.*)$", markdown, re.M) == [
+        "p-3/x (single, 3 classes)",
+        "q-3/y (single, 3 classes)",
+    ]
+    assert (tmp_path / "table.tex").read_text().count(r"\begin{table*}") == 2
+    assert (tmp_path / "table.html").read_text().count("<table>") == 2
+
+
+def test_rows_say_what_a_reader_must_know(tmp_path):
+    store(
+        tmp_path,
+        *(predict("Full", fold=fold, speakers=6) for fold in (1, 2)),
+        predict("Cut", notes=("budget cut at step 300 of 600",), skill=0.05),
+        predict("Seen", leak="transductive", pretraining_data="competition+ravdess", skill=0.1),
+    )
+    markdown = build_tables(tmp_path)
+    lines = {line.split("|")[1].strip(): line for line in markdown.splitlines() if "|" in line}
+    assert "Cut (a, b)" in lines and "Full" in lines and "Seen (a, c)" in lines
+    assert "n = 4, indicative" in lines["Cut (a, b)"]
+    assert "n = 12 " in lines["Full"]
+    assert "(a) incomplete: 1 of 2 folds" in markdown
+    assert "(b) budget cut at step 300 of 600" in markdown
+    assert "(c) transductive: the encoder saw the audio of the test clips" in markdown
+    assert re.search(r"\| \d\d\.\d \[\d\d\.\d, \d\d\.\d\] ", lines["Full"])
+    assert {row["leak"] for row in read_csv(tmp_path) if row["system"] == "Seen"} == {
+        "transductive"
+    }
+
+
+def test_rows_come_worst_first(tmp_path):
+    store(tmp_path, predict("Good", skill=2.0), predict("Bad", skill=0.0))
+    build_tables(tmp_path)
+    assert [row["system"] for row in read_csv(tmp_path) if row["metric"] == "uar"] == [
+        "Bad",
+        "Good",
+    ]
+
+
+def test_unknown_speakers_are_said(tmp_path):
+    predictions = predict("Ours")
+    predictions.frame["speaker"] = None
+    store(tmp_path, predictions)
+    markdown = build_tables(tmp_path)
+    assert "speakers unknown: the interval clusters by clip and is too narrow" in markdown
+    row = read_csv(tmp_path)[0]
+    assert row["n_speakers"] == "" and float(row["ci_low"]) < float(row["value"])
+
+
+def test_one_speaker_gives_no_interval(tmp_path):
+    store(tmp_path, predict("Ours", speakers=1))
+    assert "n = 1 speaker: no interval" in build_tables(tmp_path)
+    assert read_csv(tmp_path)[0]["ci_low"] == ""
+
+
+class Page(HTMLParser):
+    """Collects what a page asks the network for, its tags and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.tags, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_needs_no_network_and_escapes_names(tmp_path):
+    store(tmp_path, predict(HOSTILE, notes=("<script>alert(1)</script>",)))
+    build_tables(tmp_path)
+    page = Page((tmp_path / "table.html").read_text(encoding="utf-8"))
+    assert page.links and all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert page.tags.count("script") == 1
+    assert "b" not in page.tags
+    assert HOSTILE in page.text
+    assert "https://" not in page.text and "http://" not in page.text
+
+
+def test_figures_show_the_shares_of_each_class(tmp_path):
+    store(tmp_path, predict("Ours"))
+    build_tables(tmp_path)
+    (path,) = (tmp_path / "figures").iterdir()
+    assert path.name == "confusion__p-3-x__ours.png"
+    with Image.open(path) as picture:
+        assert min(picture.size) > 300
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
+
+
+def test_latex_specials_are_escaped():
+    assert escape_latex("a_b & 50% #1 {x}") == r"a\_b \& 50\% \#1 \{x\}"
+    assert escape_latex("[x]\n  y") == "{[}x{]} y"
+    assert escape_latex("\\~^<>|") == (
+        r"\textbackslash{}\textasciitilde{}\textasciicircum{}\textless{}\textgreater{}\textbar{}"
+    )
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_compiles(tmp_path):
+    hostile = predict(HOSTILE, notes=("50% & more_",), pretraining_data="a_b+c", leak="leaky")
+    store(tmp_path, hostile, predict("[first] in its cell", skill=0.0))
+    build_tables(tmp_path)
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass[twocolumn]{article}\usepackage{booktabs}"
+        r"\begin{document}\input{table.tex}\end{document}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
+
+
+def test_no_predictions_is_said(tmp_path):
+    with pytest.raises(UserError, match="holds no predictions"):
+        build_tables(tmp_path)
+
+
+def test_systems_that_disagree_about_a_label_are_refused(tmp_path):
+    wrong = predict("Theirs")
+    wrong.frame.loc[0, "label"] = "calm"
+    store(tmp_path, predict("Ours"), wrong)
+    with pytest.raises(DataError, match=r"clip 1-clip0 is 'calm' for Theirs and 'angry' for Ours"):
+        build_tables(tmp_path)
+
+
+def test_a_system_whose_files_have_other_classes_is_refused(tmp_path):
+    other = predict("Ours", fold=2)
+    frame = other.frame.rename(columns={"happy": "glad"})
+    frame["label"] = frame["label"].replace("happy", "glad")
+    about = Provenance(system="Ours", protocol="p-3/x", classes=("angry", "calm", "glad"))
+    store(tmp_path, predict("Ours"), Predictions(about, frame))
+    with pytest.raises(DataError, match="of one system but have different classes"):
+        build_tables(tmp_path)
