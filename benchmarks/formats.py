@@ -31,6 +31,8 @@ class Column:
     """If every row says the same, it is said once, below the table."""
     latex: str = "l"
     """Its form in LaTeX; empty if it is left out, as a page is narrower than a screen."""
+    small: bool = False
+    """In small print in LaTeX."""
     meaning: str = ""
     """Explains the header below the table."""
 
@@ -87,7 +89,7 @@ COLUMNS = (
         lambda row: row.fold_sds["uar"],
         meaning="Fold SD: standard deviation of the UAR over folds, in points.",
     ),
-    Column("Speakers", _describe_speakers, lambda row: row.num_speakers),
+    Column("Speakers", _describe_speakers, lambda row: row.num_speakers, small=True),
     Column("Clips", lambda row: str(row.num_clips), lambda row: row.num_clips, once=True, latex=""),
     Column("Folds", lambda row: str(len(row.folds)), lambda row: len(row.folds), once=True),
     Column("Seeds", lambda row: str(len(row.seeds)), lambda row: len(row.seeds), once=True),
@@ -111,7 +113,8 @@ COLUMNS = (
         lambda row: row.about.pretraining_data,
         lambda row: row.about.pretraining_data or None,
         once=True,
-        latex=r"p{0.13\textwidth}",
+        latex=r"p{0.12\textwidth}",
+        small=True,
     ),
 )
 
@@ -148,7 +151,7 @@ def to_latex(sections: Sequence[Section]) -> str:
             r"\centering\footnotesize",
             r"\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{4pt}",
             rf"\caption{{{escape_latex(_describe(section))}}}",
-            rf"\begin{{tabular}}{{@{{}}p{{0.22\textwidth}}{form}@{{}}}}",
+            rf"\begin{{tabular}}{{@{{}}p{{0.2\textwidth}}{form}@{{}}}}",
             r"\toprule",
             " & ".join(["System", *(escape_latex(column.header) for column in columns)]) + ROW_END,
             r"\midrule",
@@ -235,10 +238,11 @@ def _latex_line(section: Section, row: Row, columns: Sequence[Column]) -> str:
 
 
 def _latex_cell(column: Column, row: Row) -> str:
-    """A cell with its interval, or all of it where it may break, in small print."""
+    """A cell with its interval in small print, or all of it."""
     cell = escape_latex(column.text(row))
-    if column.latex.startswith("p"):
-        return rf"\scriptsize\raggedright {cell}"
+    if column.small:
+        ragged = r"\raggedright " if column.latex.startswith("p") else ""
+        return rf"\scriptsize {ragged}{cell}"
     return re.sub(r"(\{\[\}.*)$", r"{\\scriptsize \1}", cell)
 
 
