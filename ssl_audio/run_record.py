@@ -18,8 +18,11 @@ _PACKAGES = (
     "torchaudio",
     "transformers",
     "accelerate",
+    "librosa",
     "numpy",
     "scikit-learn",
+    "imbalanced-learn",
+    "xgboost-cpu",
 )
 
 
