@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from finetune.heads import HEADS, SingleLabelConfig
-from ssl_audio.encoder import AudioEncoder, AudioEncoderConfig
+from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput, PatchedAudio
+from ssl_audio.encoder_config import AudioEncoderConfig, refuse_unknown_keys
 from ssl_audio.masking import Masked
 from ssl_audio.pooling import Pooling, PoolingName
 
@@ -30,9 +30,10 @@ class AudioClassifierConfig(PreTrainedConfig):
     encoder_config: AudioEncoderConfig | dict[str, Any] | None = None
     pooling: PoolingName = "mean_std"
     head_config: dict[str, Any] | None = None
-    classes: list[str] | tuple[str, ...] = ("no", "yes")
+    classes: list[str] | tuple[str, ...] = ()
 
     def __post_init__(self, **kwargs: Any) -> None:
+        refuse_unknown_keys("AudioClassifierConfig", kwargs)
         self.id2label = dict(enumerate(self.classes))
         self.label2id = {name: index for index, name in enumerate(self.classes)}
         super().__post_init__(**kwargs)
@@ -57,6 +58,8 @@ class AudioClassifier(PreTrainedModel):
 
     def __init__(self, config: AudioClassifierConfig) -> None:
         super().__init__(config)
+        if len(config.classes) < 2:
+            raise ValueError(f"a classifier needs at least 2 classes, got {config.classes}")
         assert isinstance(config.encoder_config, AudioEncoderConfig)  # transformers built it
         self.encoder = AudioEncoder(config.encoder_config)
         self.pooling = Pooling(config.pooling, config.encoder_config.hidden_size)
@@ -78,26 +81,16 @@ class AudioClassifier(PreTrainedModel):
             waveform: (batch, samples) float32 in [-1, 1] at the encoder's sample rate.
             num_samples: (batch,) int64 true lengths; None means that nothing is padding.
         """
-        limit = self.encoder.config.max_seconds * self.encoder.config.sample_rate
-        if waveform.shape[1] <= limit:
-            audio = self.encoder.patch_audio(waveform, num_samples)
-            return AudioClassifierOutput(logits=self.classify_patches(audio, None))
-        lengths = [waveform.shape[1]] * len(waveform) if num_samples is None else num_samples
-        clips = zip(waveform, lengths, strict=True)
-        return AudioClassifierOutput(
-            logits=torch.cat([self._classify_long(clip[: int(n)]) for clip, n in clips])
-        )
+        logits = self.encoder.pool_clips(waveform, num_samples, self._classify)
+        return AudioClassifierOutput(logits=logits)
 
-    def classify_patches(self, audio: Any, masked: Masked | None) -> Tensor:
-        """Logits (batch, classes) of a ``PatchedAudio``, of its visible patches only if masked."""
-        output = self.encoder.encode(audio, masked)
-        return self.head(self.pooling(output.last_hidden_state, output.cls, output.padding_mask))
+    def classify_patches(self, audio: PatchedAudio, masked: Masked) -> Tensor:
+        """Logits (batch, classes) of the visible patches."""
+        return self._classify(self.encoder.encode(audio, masked))
 
-    def _classify_long(self, clip: Tensor) -> Tensor:
-        """(samples,) -> logits (1, classes), pooled over the tokens of overlapping windows."""
-        tokens = self.encoder.frame_embeddings(clip)[None]
-        padding_mask = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        return self.head(self.pooling(tokens, tokens.mean(1), padding_mask))
+    def _classify(self, output: AudioEncoderOutput) -> Tensor:
+        pooled = self.pooling(output.last_hidden_state, output.cls, output.padding_mask)
+        return self.head(pooled)
 
     def probabilities(self, waveform: Tensor, num_samples: Tensor | None = None) -> Tensor:
         """(batch, classes) float32; each row sums to one."""

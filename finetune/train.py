@@ -32,7 +32,8 @@ from ssl_audio.data.prepared import PreparedCorpus, fingerprint
 from ssl_audio.data.splits import Fold
 from ssl_audio.data.stream import CropStream
 from ssl_audio.draws import Stream, uniform
-from ssl_audio.encoder import AudioEncoder, AudioEncoderConfig, AudioEncoderFeatureExtractor
+from ssl_audio.encoder import AudioEncoder, AudioEncoderFeatureExtractor
+from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
 from ssl_audio.masking import random_mask
 from ssl_audio.objectives.base import StepOutput, to_float

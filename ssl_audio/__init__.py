@@ -8,7 +8,7 @@ from typing import Any
 
 _WHERE = {
     "AudioEncoder": "encoder",
-    "AudioEncoderConfig": "encoder",
+    "AudioEncoderConfig": "encoder_config",
     "AudioEncoderFeatureExtractor": "encoder",
     "Clip": "data.manifest",
     "Folds": "data.splits",

@@ -2,7 +2,8 @@
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-from ssl_audio.encoder import AudioEncoder, AudioEncoderConfig, AudioEncoderFeatureExtractor
+from ssl_audio.encoder import AudioEncoder, AudioEncoderFeatureExtractor
+from ssl_audio.encoder_config import AudioEncoderConfig
 
 AutoConfig.register(AudioEncoderConfig.model_type, AudioEncoderConfig)
 AutoModel.register(AudioEncoderConfig, AudioEncoder)

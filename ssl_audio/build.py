@@ -9,7 +9,8 @@ from ssl_audio.config import Config
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.stream import whole_clips
-from ssl_audio.encoder import AudioEncoder, AudioEncoderConfig, AudioEncoderFeatureExtractor, Size
+from ssl_audio.encoder import AudioEncoder, AudioEncoderFeatureExtractor
+from ssl_audio.encoder_config import AudioEncoderConfig, Size
 from ssl_audio.features import compute_normalisation
 from ssl_audio.objectives.base import to_float
 

@@ -1,8 +1,8 @@
 """AudioEncoder: a transformer over spectrogram patches, with its front end inside."""
 
-import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,94 +10,15 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import BatchFeature, PreTrainedConfig, PreTrainedModel, SequenceFeatureExtractor
+from transformers import BatchFeature, PreTrainedModel, SequenceFeatureExtractor
 from transformers.utils import ModelOutput
 
+from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.features import LogMel
 from ssl_audio.masking import Masked
 from ssl_audio.patches import Grid, grid_positions, patch_padding_mask, patchify
 from ssl_audio.pooling import mean_pool
-
-Size = Literal["tiny", "small", "base"]
-SIZES: dict[Size, dict[str, int]] = {
-    "tiny": {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3},
-    "small": {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6},
-    "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
-}
-"""Width and depth of ViT-tiny, small and base: 5, 21 and 85 million weights."""
-
-# What transformers itself passes to a configuration beside its fields.
-_KNOWN_TO_TRANSFORMERS = frozenset(
-    {"attn_implementation", "name_or_path", "model_type", "torch_dtype", "output_attentions"}
-    | {"_commit_hash", "_attn_implementation_internal", "_experts_implementation_internal"}
-    | {"experts_implementation", "num_labels"}
-)
-
-
-class AudioEncoderConfig(PreTrainedConfig):
-    """Shape of an encoder and of its front end; an unknown key is an error.
-
-    Attributes:
-        hidden_size: width of a token.
-        num_hidden_layers: transformer blocks.
-        num_attention_heads: heads of each.
-        mlp_ratio: width of a block's feed-forward part over ``hidden_size``.
-        patch_size: (mel, frames) of a patch; (64, 4) is full-band, 40 ms a token.
-        max_seconds: longest clip of one forward pass.
-        sample_rate, n_fft, win_length, hop_length, n_mels, f_min, f_max, floor: see ``LogMel``.
-    """
-
-    model_type = "ssl_audio_encoder"
-
-    hidden_size: int = 192
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 3
-    mlp_ratio: int = 4
-    patch_size: tuple[int, int] | list[int] = (64, 4)
-    max_seconds: float = 30.0
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-6
-    sample_rate: int = 16_000
-    n_fft: int = 512
-    win_length: int = 400
-    hop_length: int = 160
-    n_mels: int = 64
-    f_min: float = 50.0
-    f_max: float = 8000.0
-    floor: float = 1e-6
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        unknown = sorted(set(kwargs) - _KNOWN_TO_TRANSFORMERS)
-        if unknown:
-            raise ValueError(f"AudioEncoderConfig knows no {', '.join(unknown)}")
-        super().__post_init__(**kwargs)
-        if len(self.patch_size) != 2 or self.n_mels % self.patch_size[0]:
-            raise ValueError(
-                f"patch_size must be (mel, frames) with mel dividing n_mels = {self.n_mels}, "
-                f"got {self.patch_size}"
-            )
-        self.patch_size = (self.patch_size[0], self.patch_size[1])  # JSON gives a list
-        if self.hidden_size % (2 * self.num_attention_heads):
-            raise ValueError(
-                f"hidden_size must be a multiple of 2 x num_attention_heads = "
-                f"{2 * self.num_attention_heads}, got {self.hidden_size}"
-            )
-
-    @property
-    def patch_shape(self) -> tuple[int, int]:
-        """``patch_size`` as a pair."""
-        return self.patch_size[0], self.patch_size[1]
-
-    @classmethod
-    def of_size(cls, size: Size, **changes: Any) -> "AudioEncoderConfig":
-        """The configuration of a named size, with changes."""
-        return cls(**{**SIZES[size], **changes})
-
-    def with_attention(self, form: str) -> "AudioEncoderConfig":
-        """A copy that uses this form of attention, ``eager`` or ``sdpa``."""
-        changed = copy.deepcopy(self)
-        changed._attn_implementation = form
-        return changed
+from ssl_audio.transformer import Block, attention_bias
 
 
 @dataclass(frozen=True)
@@ -131,59 +52,6 @@ class AudioEncoderOutput(ModelOutput):
     cls: Tensor = None  # type: ignore[assignment]
     padding_mask: Tensor = None  # type: ignore[assignment]
     hidden_states: tuple[Tensor, ...] | None = None
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention in the form that ``config._attn_implementation`` names."""
-
-    def __init__(self, config: AudioEncoderConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.num_heads = config.num_attention_heads
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.output = nn.Linear(config.hidden_size, config.hidden_size)
-
-    def forward(self, tokens: Tensor, bias: Tensor | None) -> Tensor:
-        """(batch, tokens, dim), additive (batch, 1, 1, tokens) bias -> (batch, tokens, dim)."""
-        query, key, value = rearrange(
-            self.qkv(tokens),
-            "batch token (three head dim) -> three batch head token dim",
-            three=3,
-            head=self.num_heads,
-        )
-        if self.config._attn_implementation == "sdpa":
-            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        else:
-            scores = (query * query.shape[-1] ** -0.5) @ key.mT
-            mixed = (scores if bias is None else scores + bias).softmax(-1) @ value
-        return self.output(rearrange(mixed, "batch head token dim -> batch token (head dim)"))
-
-
-class Block(nn.Module):
-    """Pre-norm transformer block."""
-
-    def __init__(self, config: AudioEncoderConfig) -> None:
-        super().__init__()
-        dim = config.hidden_size
-        self.attention_norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
-        self.attention = Attention(config)
-        self.mlp_norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, config.mlp_ratio * dim),
-            nn.GELU(),
-            nn.Linear(config.mlp_ratio * dim, dim),
-        )
-
-    def forward(self, tokens: Tensor, bias: Tensor | None) -> Tensor:
-        """(batch, tokens, dim) -> the same shape."""
-        tokens = tokens + self.attention(self.attention_norm(tokens), bias)
-        return tokens + self.mlp(self.mlp_norm(tokens))
-
-
-def attention_bias(padding_mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """(batch, tokens) bool -> additive (batch, 1, 1, tokens): 0 where valid, -inf at padding."""
-    bias = torch.zeros(padding_mask.shape, dtype=dtype, device=padding_mask.device)
-    return bias.masked_fill(padding_mask, -torch.inf)[:, None, None, :]
 
 
 class AudioEncoder(PreTrainedModel):
@@ -307,34 +175,73 @@ class AudioEncoder(PreTrainedModel):
             self.patch_audio(waveform, num_samples), output_hidden_states=output_hidden_states
         )
 
-    def frame_embeddings(self, waveform: Tensor) -> Tensor:
-        """Tokens over time of one clip of any length.
+    def encode_windows(self, waveform: Tensor) -> AudioEncoderOutput:
+        """Encodes one clip of any length.
 
         Over ``max_seconds`` the clip is cut into windows of that length that overlap by a sixth,
-        and each moment's token comes from the window in which it lies farther from the edge.
+        and each moment's tokens come from the window in which they lie farther from the edge; the
+        cls token is the mean over the windows.
 
         Args:
             waveform: (samples,) float32.
 
         Returns:
-            (time_patches, dim); patches of one time are averaged over frequency.
+            The same as ``forward`` for a batch of one; nothing in it is padding.
         """
         window = int(self.config.max_seconds * self.config.sample_rate / self.patch_samples)
         overlap = window // 6 // 2 * 2
         columns = max(1, -(-len(waveform) // self.patch_samples))
-        pieces = []
+        pieces, cls = [], []
         for start in range(0, max(1, columns - overlap), window - overlap):
             part = waveform[start * self.patch_samples : (start + window) * self.patch_samples]
             audio = self.patch_audio(part[None])
-            tokens = self.encode(audio).last_hidden_state
+            output = self.encode(audio)
+            freq = audio.grid.freq_patches
             tokens = rearrange(
-                tokens, "1 (freq time) dim -> freq time dim", freq=audio.grid.freq_patches
-            ).mean(0)
-            is_last = start + window >= columns
-            pieces.append(
-                tokens[overlap // 2 if start else 0 : None if is_last else -(overlap // 2)]
+                output.last_hidden_state, "1 (freq time) dim -> freq time dim", freq=freq
             )
-        return torch.cat(pieces)
+            is_last = start + window >= columns
+            first = overlap // 2 if start else 0
+            pieces.append(tokens[:, first : None if is_last else -(overlap // 2)])
+            cls.append(output.cls)
+        tokens = rearrange(torch.cat(pieces, dim=1), "freq time dim -> 1 (freq time) dim")
+        return AudioEncoderOutput(
+            last_hidden_state=tokens,
+            cls=torch.stack(cls).mean(0),
+            padding_mask=torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device),
+        )
+
+    def pool_clips(
+        self,
+        waveform: Tensor,
+        num_samples: Tensor | None,
+        pool: Callable[[AudioEncoderOutput], Tensor],
+    ) -> Tensor:
+        """One vector per clip of any length, the same in any batch.
+
+        Args:
+            waveform: (batch, samples) float32 in [-1, 1].
+            num_samples: (batch,) int64 true lengths; None means that nothing is padding.
+            pool: from the encoder's output for n clips to (n, size).
+
+        Returns:
+            (batch, size); clips over ``max_seconds`` are encoded by themselves, in windows.
+        """
+        limit = int(self.config.max_seconds * self.config.sample_rate)
+        if waveform.shape[1] <= limit:
+            return pool(self(waveform, num_samples))
+        if num_samples is None:
+            num_samples = torch.full((len(waveform),), waveform.shape[1])
+        lengths = num_samples.tolist()
+        short = [row for row, length in enumerate(lengths) if length <= limit]
+        vectors: dict[int, Tensor] = {}
+        if short:
+            pooled = pool(self(waveform[short, :limit], num_samples[short]))
+            vectors = dict(zip(short, pooled, strict=True))
+        for row, length in enumerate(lengths):
+            if length > limit:
+                vectors[row] = pool(self.encode_windows(waveform[row, :length]))[0]
+        return torch.stack([vectors[row] for row in range(len(lengths))])
 
     @torch.no_grad()
     def embed(self, waveform: Tensor, num_samples: Tensor | None = None) -> Tensor:
@@ -347,13 +254,10 @@ class AudioEncoder(PreTrainedModel):
         Returns:
             (batch, dim) float32, independent of the batch and of its padding.
         """
-        if waveform.shape[1] <= self.config.max_seconds * self.config.sample_rate:
-            output = self(waveform, num_samples)
-            return mean_pool(output.last_hidden_state.float(), output.padding_mask)
-        lengths = [waveform.shape[1]] * len(waveform) if num_samples is None else num_samples
-        clips = zip(waveform, lengths, strict=True)
-        return torch.stack(
-            [self.frame_embeddings(clip[: int(n)]).float().mean(0) for clip, n in clips]
+        return self.pool_clips(
+            waveform,
+            num_samples,
+            lambda output: mean_pool(output.last_hidden_state.float(), output.padding_mask),
         )
 
 

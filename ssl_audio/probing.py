@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ssl_audio.encoder import AudioEncoderConfig, Block
+from ssl_audio.encoder_config import AudioEncoderConfig
+from ssl_audio.transformer import Block
 
 Precision = Literal["float32", "bfloat16"]
 AttentionForm = Literal["eager", "sdpa"]

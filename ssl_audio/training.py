@@ -23,7 +23,7 @@ from ssl_audio.checkpoint import (
 )
 from ssl_audio.config import Config
 from ssl_audio.data.stream import StepSampler, build_loader
-from ssl_audio.encoder import AudioEncoderConfig
+from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
 from ssl_audio.objectives.base import StepOutput
 from ssl_audio.optim import learning_rate_factor

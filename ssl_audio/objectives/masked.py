@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from ssl_audio.config import Config
 from ssl_audio.draws import Stream, uniform
-from ssl_audio.encoder import AudioEncoder, AudioEncoderConfig, Block, PatchedAudio, attention_bias
+from ssl_audio.encoder import AudioEncoder, PatchedAudio
+from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.masking import Masked, random_mask
 from ssl_audio.objectives.base import Batch, Objective, Reconstruction, StepOutput, to_float
 from ssl_audio.patches import grid_positions, unpatchify
+from ssl_audio.transformer import Block, attention_bias
 
 
 class MaskedConfig(Config):

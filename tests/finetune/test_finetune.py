@@ -15,7 +15,6 @@ from transformers import AutoModelForAudioClassification
 
 import finetune.auto  # noqa: F401
 from finetune.evaluate import load_classifier, predict_clips
-from finetune.heads import SingleLabelConfig
 from finetune.labels import SingleLabel
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.predictions import Predictions
@@ -25,7 +24,7 @@ from ssl_audio.config import load_config
 from ssl_audio.data.manifest import Clip, read_manifest
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.splits import Fold, Folds
-from ssl_audio.encoder import AudioEncoderConfig
+from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import DataError, UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
 
@@ -174,21 +173,35 @@ def test_wrong_inputs_are_named(prepared: Path, tmp_path: Path) -> None:
         SingleLabel(("a", "b")).encode(clips)
 
 
-def test_padding_and_batch_change_no_answer() -> None:
+@pytest.mark.parametrize("patch_size", [(64, 4), (16, 16)])
+@pytest.mark.parametrize("pooling", ["mean", "mean_std", "attention", "cls"])
+def test_padding_and_batch_change_no_answer(patch_size: tuple[int, int], pooling: str) -> None:
+    """Not even a batch-mate that is too long for one pass of the encoder."""
     torch.manual_seed(0)
-    shape = AudioEncoderConfig(hidden_size=48, num_attention_heads=2, num_hidden_layers=2)
-    head = SingleLabelConfig().model_dump()
-    config = AudioClassifierConfig(encoder_config=shape, head_config=head, classes=["a", "b"])
+    shape = AudioEncoderConfig(
+        hidden_size=48,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        patch_size=patch_size,
+        max_seconds=2.0,
+    )
+    config = AudioClassifierConfig(encoder_config=shape, pooling=pooling, classes=["a", "b"])
     classifier = AudioClassifier(config).eval()
-    waveform = torch.randn(3, 30_000) * 0.1
-    lengths = torch.tensor([30_000, 11_111, 700])
+    waveform = torch.randn(4, 90_000) * 0.1
+    lengths = torch.tensor([30_000, 11_111, 700, 90_000])
     with torch.no_grad():
         together = classifier.probabilities(waveform, lengths)
         for row, length in enumerate(lengths.tolist()):
             alone = classifier.probabilities(waveform[row : row + 1, :length])
             torch.testing.assert_close(together[row], alone[0], atol=1e-5, rtol=0)
-        long = classifier.probabilities(torch.randn(1, 40 * 16_000) * 0.1)
-    torch.testing.assert_close(long.sum(1), torch.ones(1))
+    torch.testing.assert_close(together.sum(1), torch.ones(4))
+
+
+def test_impossible_classifiers_are_refused() -> None:
+    with pytest.raises(ValueError, match="knows no poling"):
+        AudioClassifierConfig(poling="mean")  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        AudioClassifier(AudioClassifierConfig(encoder_config=AudioEncoderConfig()))
 
 
 def test_predict_and_evaluate_commands(prepared: Path, tuned: Path, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ import math
 import torch
 
 from ssl_audio.draws import draw_keys
-from ssl_audio.encoder import AudioEncoder, AudioEncoderConfig
+from ssl_audio.encoder import AudioEncoder
+from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.objectives.masked import (
     MaskedConfig,
     MaskedObjective,

@@ -1,0 +1,61 @@
+"""Transformer blocks of the encoder and of decoders."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ssl_audio.encoder_config import AudioEncoderConfig
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention in the form that ``config._attn_implementation`` names."""
+
+    def __init__(self, config: AudioEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.num_heads = config.num_attention_heads
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, tokens: Tensor, bias: Tensor | None) -> Tensor:
+        """(batch, tokens, dim), additive (batch, 1, 1, tokens) bias -> (batch, tokens, dim)."""
+        query, key, value = rearrange(
+            self.qkv(tokens),
+            "batch token (three head dim) -> three batch head token dim",
+            three=3,
+            head=self.num_heads,
+        )
+        if self.config._attn_implementation == "sdpa":
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        else:
+            scores = (query * query.shape[-1] ** -0.5) @ key.mT
+            mixed = (scores if bias is None else scores + bias).softmax(-1) @ value
+        return self.output(rearrange(mixed, "batch head token dim -> batch token (head dim)"))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, config: AudioEncoderConfig) -> None:
+        super().__init__()
+        dim = config.hidden_size
+        self.attention_norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
+        self.attention = Attention(config)
+        self.mlp_norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, config.mlp_ratio * dim),
+            nn.GELU(),
+            nn.Linear(config.mlp_ratio * dim, dim),
+        )
+
+    def forward(self, tokens: Tensor, bias: Tensor | None) -> Tensor:
+        """(batch, tokens, dim) -> the same shape."""
+        tokens = tokens + self.attention(self.attention_norm(tokens), bias)
+        return tokens + self.mlp(self.mlp_norm(tokens))
+
+
+def attention_bias(padding_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """(batch, tokens) bool -> additive (batch, 1, 1, tokens): 0 where valid, -inf at padding."""
+    bias = torch.zeros(padding_mask.shape, dtype=dtype, device=padding_mask.device)
+    return bias.masked_fill(padding_mask, -torch.inf)[:, None, None, :]
