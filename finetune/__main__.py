@@ -21,7 +21,8 @@ def train(
     print_config: cli.PrintConfigOption = False,
 ) -> None:
     """Fine-tune a classifier on one fold. Also under torchrun and accelerate launch."""
-    from finetune.train import FinetuneConfig, finetune
+    from finetune.config import FinetuneConfig
+    from finetune.train import finetune
 
     resolved = cli.resolve(FinetuneConfig, config, overrides, print_config)
     finetune(resolved, cli.needed(output), resume)

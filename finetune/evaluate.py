@@ -10,11 +10,12 @@ from transformers.utils import logging as transformers_logging
 
 from finetune.labels import SingleLabel
 from finetune.metrics import compute_metrics
-from finetune.model import AudioClassifier
+from finetune.model import AudioClassifier, AudioClassifierConfig
 from ssl_audio.data.manifest import read_manifest
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.stream import whole_clips
 from ssl_audio.errors import UserError
+from ssl_audio.loading import check_model_type, load_model
 from ssl_audio.objectives.base import to_float
 from ssl_audio.run_record import read_run_record
 
@@ -79,10 +80,9 @@ def load_classifier(folder: Path) -> AudioClassifier:
     Raises:
         UserError: the folder holds none.
     """
-    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
-        raise UserError(f"{folder} holds no model: expected the output of finetune train")
+    check_model_type(folder, AudioClassifierConfig.model_type, "finetune train")
     transformers_logging.disable_progress_bar()
-    classifier = AudioClassifier.from_pretrained(folder).eval()
+    classifier = load_model(AudioClassifier, folder).eval()
     return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

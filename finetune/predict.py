@@ -43,7 +43,9 @@ def predict(inputs: Sequence[Path], model: Path, output: Path) -> None:
                     num_bad += 1
                     writer.writerow([file, "", *[""] * len(classes), str(error)])
                 bar.update()
-    print(f"{len(files) - num_bad} files predicted, {num_bad} could not be read: {output}")
+    print(f"{len(files) - num_bad} of {len(files)} files predicted: {output}")
+    if num_bad == len(files):
+        raise UserError(f"none of {len(files)} files could be read; {output} says why")
 
 
 def _find(inputs: Sequence[Path]) -> Iterator[Path]:

@@ -1,10 +1,9 @@
 """Fine-tuning: a labelled fold, an encoder, a head; the best step is chosen on validation clips."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,21 +11,20 @@ import torch
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
+from finetune.config import FinetuneConfig
 from finetune.evaluate import (
     TRAINING_CLIPS,
     compute_clip_metrics,
     predict_clips,
     predictions_frame,
 )
-from finetune.heads import SingleLabelConfig
 from finetune.labels import SingleLabel
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.predictions import Predictions, Provenance
 from ssl_audio import pictures
 from ssl_audio.audit import refuse_leaks
-from ssl_audio.build import EncoderSettings, build_encoder, count_tokens
+from ssl_audio.build import build_encoder, count_tokens
 from ssl_audio.checkpoint import write_folder
-from ssl_audio.config import Config
 from ssl_audio.data.manifest import read_manifest, write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
 from ssl_audio.data.splits import Fold
@@ -34,82 +32,14 @@ from ssl_audio.data.stream import CropStream
 from ssl_audio.draws import Stream, uniform
 from ssl_audio.encoder import AudioEncoder, AudioEncoderFeatureExtractor
 from ssl_audio.encoder_config import AudioEncoderConfig
-from ssl_audio.errors import UserError
+from ssl_audio.loading import check_model_type, load_model
 from ssl_audio.masking import random_mask
 from ssl_audio.objectives.base import StepOutput, to_float
 from ssl_audio.optim import layer_decay_groups
-from ssl_audio.pooling import PoolingName
 from ssl_audio.pretrain import SEEN_CLIPS
 from ssl_audio.run_record import read_run_record, write_run_record
-from ssl_audio.training import Evaluation, Session, TrainConfig, TrainState, open_session, train
-
-
-class LabelledDataConfig(Config):
-    """Which labelled clips.
-
-    Attributes:
-        corpus: prepared folder.
-        folds: a protocol's name or a folds file.
-        fold: which of them.
-        crop_seconds: of a training clip; whole clips are used for validation and test.
-    """
-
-    corpus: Path
-    folds: str
-    fold: int = 1
-    crop_seconds: float = 3.0
-
-
-class FinetuneTrainConfig(TrainConfig):
-    """``TrainConfig`` with the defaults of fine-tuning."""
-
-    max_steps: int = 500
-    warmup_steps: int = 50
-    batch_size: int = 32
-    lr: float = 5e-4
-
-
-class FinetuneConfig(Config):
-    """Everything of a fine-tuning run.
-
-    Attributes:
-        data: labelled clips.
-        encoder: folder of a pretrained encoder; None starts from scratch.
-        scratch: the encoder to build if there is none.
-        strategy: ``full`` trains every weight, ``frozen`` the head only.
-        pooling: see ``ssl_audio.pooling``.
-        head: see ``finetune.heads``.
-        token_drop: share of tokens hidden in training, which regularises and saves time.
-        layer_decay: factor on the learning rate per block from the top down; None is 0.75 for a
-            pretrained encoder and 1 from scratch, where low blocks have everything to learn.
-        evaluate_every: steps between looks at the validation clips.
-        system: the row's name in tables; None makes one.
-        train: see ``ssl_audio.training``.
-    """
-
-    data: LabelledDataConfig
-    encoder: Path | None = None
-    scratch: EncoderSettings = EncoderSettings()
-    strategy: Literal["full", "frozen"] = "full"
-    pooling: PoolingName = "mean_std"
-    head: SingleLabelConfig = SingleLabelConfig()
-    token_drop: float = 0.3
-    layer_decay: float | None = None
-    evaluate_every: int = 50
-    system: str | None = None
-    train: FinetuneTrainConfig = FinetuneTrainConfig()
-
-    @property
-    def chosen_layer_decay(self) -> float:
-        """``layer_decay``, or what suits the encoder."""
-        default = 0.75 if self.encoder else 1.0
-        return default if self.layer_decay is None else self.layer_decay
-
-    @property
-    def row_name(self) -> str:
-        """How tables call this run."""
-        start = "pretrained" if self.encoder else "from scratch"
-        return self.system or f"Ours, {start}" + (", frozen" if self.strategy == "frozen" else "")
+from ssl_audio.session import Session, open_session
+from ssl_audio.training import Evaluation, TrainState, train
 
 
 @dataclass(frozen=True)
@@ -164,28 +94,25 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
     fold = folds.fold(config.data.fold)
     labels = SingleLabel(folds.classes)
     used = [corpus.clips[i] for i in corpus.indices((*fold.train, *fold.validation, *fold.test))]
-    encoder_config = (
-        AudioEncoderConfig.from_pretrained(_encoder_folder(config.encoder))
-        if config.encoder
-        else config.scratch.build_config()
-    )
+    encoder_config = config.scratch.build_config()
+    if config.encoder:
+        check_model_type(config.encoder, AudioEncoderConfig.model_type, "ssl_audio pretrain")
+        encoder_config = AudioEncoderConfig.from_pretrained(config.encoder)
     tokens = count_tokens(encoder_config, config.data.crop_seconds)
     session = open_session(
-        output, resume, config, config.train, fingerprint(used), encoder_config, tokens
+        output,
+        resume,
+        config,
+        config.train,
+        f"{fingerprint(used)} {folds.fingerprint}",
+        encoder_config,
+        tokens,
     )
     torch.manual_seed(config.train.seed)
     classifier = _build_classifier(config, session, corpus, fold, folds.classes, encoder_config)
     state = _train(config, session, classifier, corpus, fold, labels)
     if session.accelerator.is_main_process:
         _finish(config, output, session, state, corpus, fold, labels, folds.protocol)
-
-
-def _encoder_folder(folder: Path) -> Path:
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"encoder {folder} holds no config.json: expected the output of ssl_audio pretrain"
-        )
-    return folder
 
 
 def _build_classifier(
@@ -206,7 +133,7 @@ def _build_classifier(
         )
     )
     classifier.encoder = (
-        AudioEncoder.from_pretrained(config.encoder, attn_implementation=attention)
+        load_model(AudioEncoder, config.encoder, attention)
         if config.encoder
         else build_encoder(encoder_config, attention, corpus, corpus.indices(fold.train))
     )
@@ -237,9 +164,12 @@ def _train(
 
     def save_best(step: int) -> None:
         write_folder(session.output / f"best-{step:08d}", classifier.save_pretrained)
-        for older in session.output.glob("best-*"):
-            if older.name != f"best-{step:08d}":
-                shutil.rmtree(older)
+
+    def keep_only(steps: Collection[int]) -> None:
+        names = {f"best-{step:08d}" for step in steps}
+        for path in session.output.glob("best-*"):
+            if path.name not in names:
+                shutil.rmtree(path)
 
     encoder = classifier.encoder
     levels = [
@@ -255,7 +185,7 @@ def _train(
         config.train,
         session,
         "fine-tune",
-        Evaluation(config.evaluate_every, validate, "validation_uar", save_best),
+        Evaluation(config.evaluate_every, validate, "validation_uar", save_best, keep_only),
     )
 
 
@@ -270,9 +200,8 @@ def _finish(
     protocol: str,
 ) -> None:
     """The best step's model, tested once."""
-    best = AudioClassifier.from_pretrained(
-        output / f"best-{state.best_step:08d}", attn_implementation=session.choices["attention"]
-    )
+    folder = output / f"best-{state.best_step:08d}"
+    best = load_model(AudioClassifier, folder, session.choices["attention"])
     best = best.eval().to(session.accelerator.device)
     best.save_pretrained(output)
     sample_rate = best.encoder.config.sample_rate

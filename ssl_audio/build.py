@@ -1,9 +1,11 @@
 """Building an encoder for a pool of clips, and saving it."""
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import model_validator
 
 from ssl_audio.config import Config
 from ssl_audio.data.manifest import SAMPLE_RATE
@@ -25,6 +27,11 @@ class EncoderSettings(Config):
 
     size: Size = "tiny"
     patch_size: tuple[int, int] = (64, 4)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.build_config()
+        return self
 
     def build_config(self) -> AudioEncoderConfig:
         """The encoder's own configuration."""

@@ -47,8 +47,11 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, keep: int) 
 
     write_folder(target, write)
     load_checkpoint(target)
-    for old in _steps(folder)[:-keep]:
-        shutil.rmtree(old)
+    # Steps after this one are of a run that was resumed from before them.
+    stale = [path for path in _steps(folder) if path.name > target.name]
+    current = [path for path in _steps(folder) if path.name <= target.name]
+    for path in [*stale, *current[:-keep]]:
+        shutil.rmtree(path)
     return target
 
 
@@ -75,13 +78,33 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_newest(folder: Path) -> Checkpoint | None:
-    """The newest whole checkpoint below ``folder``; says which ones it refused; None if none is."""
+    """The newest whole checkpoint below ``folder``, after saying which newer ones it refused.
+
+    Returns:
+        None if there are no checkpoints.
+
+    Raises:
+        UserError: there are checkpoints, and none is whole.
+    """
+    refused = []
     for path in reversed(_steps(folder)):
         try:
-            return load_checkpoint(path)
+            checkpoint = load_checkpoint(path)
         except UserError as error:
-            print(f"refused, using the one before it: {error}", file=sys.stderr)
+            refused.append(str(error))
+            continue
+        for reason in refused:
+            print(f"refused, using {path.name} instead: {reason}", file=sys.stderr)
+        return checkpoint
+    if refused:
+        raise UserError(f"{folder} holds no whole checkpoint: {'; '.join(refused)}")
     return None
+
+
+def read_states(folder: Path) -> list[dict[str, Any]]:
+    """What the checkpoints below ``folder`` say of themselves, without their tensors."""
+    files = [path / "state.json" for path in _steps(folder)]
+    return [json.loads(file.read_text(encoding="utf-8"))["state"] for file in files]
 
 
 def write_folder(target: Path, write: Callable[[Path], None]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field
 from transformers.utils import logging as transformers_logging
 
 from ssl_audio import pictures
@@ -18,7 +19,8 @@ from ssl_audio.objectives import OBJECTIVES, Objective
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.optim import parameter_groups
 from ssl_audio.run_record import write_run_record
-from ssl_audio.training import Session, TrainConfig, open_session, train
+from ssl_audio.session import Session, TrainConfig, open_session
+from ssl_audio.training import train
 
 SEEN_CLIPS = "pretraining.parquet"
 """Manifest, beside the encoder, of the clips it was pretrained on."""
@@ -38,7 +40,7 @@ class PoolConfig(Config):
     corpus: Path
     folds: str | None = None
     fold: int = 1
-    crop_seconds: float = 3.0
+    crop_seconds: float = Field(default=3.0, gt=0, le=30)
     name: str | None = None
 
 

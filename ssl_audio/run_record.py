@@ -92,9 +92,11 @@ def _git_commit() -> str | None:
     folder = Path(__file__).resolve().parent
     if not (folder.parent / ".git").exists():
         return None
-    answer = subprocess.run(
-        ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return None
     return answer.stdout.strip() or None
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.train import FinetuneConfig
+from finetune.config import FinetuneConfig
 from ssl_audio.config import Config, dump_config, load_config
 from ssl_audio.pretrain import PretrainConfig
 

@@ -33,7 +33,7 @@ class PreparedCorpus:
     num_samples: npt.NDArray[np.int64]
     """(num_clips,) length of each clip at 16 kHz."""
     fingerprint: str
-    """sha256 over clip ids and audio hashes: equal data, equal fingerprint."""
+    """sha256 over ids, labels, speakers and audio: equal data, equal fingerprint."""
     views: tuple[Int16, ...]
     """Per clip, (samples,) int16, zero-copy into the memory map."""
 
@@ -103,10 +103,11 @@ def folds_path(root: Path, protocol: str) -> Path:
 
 
 def fingerprint(clips: Sequence[Clip]) -> str:
-    """sha256 over clip ids and audio hashes in manifest order."""
+    """sha256 over ids, labels, speakers and audio in manifest order."""
     digest = hashlib.sha256()
     for clip in clips:
-        digest.update(f"{clip.clip_id}\0{clip.audio_sha256}\n".encode())
+        facts = (clip.clip_id, clip.audio_sha256, clip.emotion, clip.speaker)
+        digest.update(f"{json.dumps(facts)}\n".encode())
     return digest.hexdigest()
 
 

@@ -7,10 +7,10 @@ global attention, clips of any length with padding that counts nowhere, and a lo
 clip.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ssl_audio.config import Config
@@ -36,9 +36,14 @@ class MaskedConfig(Config):
 
     kind: Literal["masked"] = "masked"
     mask_ratio: float = Field(default=0.75, ge=0, lt=1)
-    decoder_dim: int = 192
-    decoder_layers: int = 2
-    decoder_heads: int = 3
+    decoder_dim: int = Field(default=192, gt=0)
+    decoder_layers: int = Field(default=2, gt=0)
+    decoder_heads: int = Field(default=3, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        AudioEncoderConfig(hidden_size=self.decoder_dim, num_attention_heads=self.decoder_heads)
+        return self
 
 
 def normalise_patches(patches: Tensor, epsilon: float = 1e-6) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,16 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForAudioClassification
 
 import finetune.auto  # noqa: F401
+from finetune.config import FinetuneConfig
 from finetune.evaluate import load_classifier, predict_clips
 from finetune.labels import SingleLabel
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.predictions import Predictions
-from finetune.train import FinetuneConfig, FineTuning, LabelledStream
+from finetune.train import FineTuning, LabelledStream
 from finetune.train import finetune as run_finetune
 from ssl_audio.config import load_config
 from ssl_audio.data.manifest import Clip, read_manifest
@@ -159,8 +161,51 @@ def test_a_leaking_split_is_refused(prepared: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_models_are_not_mistaken_for_one_another(
+    prepared: Path, encoder: Path, tuned: Path, tmp_path: Path
+) -> None:
+    """A classifier as an encoder would bring in the labels of other folds' test clips."""
+    with pytest.raises(UserError, match="holds a ssl_audio_classifier, expected a ssl_audio_enc"):
+        run_finetune(configure(prepared, f"encoder={tuned}", "data.fold=2"), tmp_path / "run")
+    with pytest.raises(UserError, match="holds a ssl_audio_encoder, expected a ssl_audio_class"):
+        load_classifier(encoder)
+    broken = tmp_path / "broken"
+    shutil.copytree(tuned, broken)
+    weights = load_file(broken / "model.safetensors")
+    save_file(dict(list(weights.items())[1:]), broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="does not fit AudioClassifier: .*missing_keys"):
+        load_classifier(broken)
+
+
+def test_the_best_step_survives_until_no_checkpoint_needs_it(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best is step 4; a better step 10 comes after checkpoint 8 and is lost by a kill."""
+    scores = {4: 0.5, 6: 0.1, 8: 0.2, 10: 0.9, 12: 0.3}
+    calls = iter([scores[step] for step in (4, 6, 8, 10)])
+
+    def stub(*_: object) -> dict[str, float]:
+        try:
+            return {"uar": next(calls)}
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("finetune.train.compute_clip_metrics", stub)
+    more = ("evaluate_every=2", "train.save_every=8", "train.max_steps=20")
+    config = configure(prepared, *more)
+    calls = iter([0.1, *(scores[step] for step in (4, 6, 8, 10))])
+    with pytest.raises(KeyboardInterrupt):
+        run_finetune(config, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000008"]
+    monkeypatch.setattr("finetune.train.compute_clip_metrics", lambda *_: {"uar": 0.0})
+    cut = configure(prepared, *more, "train.max_seconds=0.001")
+    run_finetune(cut, tmp_path / "run", resume=True)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["metrics"]["best_step"] == 4 and record["budget_cut"]
+
+
 def test_wrong_inputs_are_named(prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected the output of ssl_audio pretrain"):
+    with pytest.raises(UserError, match=r"holds no model: expected the output of ssl_audio pretr"):
         run_finetune(configure(prepared, f"encoder={tmp_path}"), tmp_path / "a")
     with pytest.raises(DataError, match="has folds 1 to 6, asked for 9"):
         run_finetune(configure(prepared, "data.fold=9"), tmp_path / "b")
@@ -214,7 +259,10 @@ def test_predict_and_evaluate_commands(prepared: Path, tuned: Path, tmp_path: Pa
     table = tmp_path / "out.csv"
     arguments = ["predict", str(folder), "--model", str(tuned), "--output", str(table)]
     done = call("finetune", *arguments)
-    assert done.returncode == 0 and "2 files predicted, 1 could not be read" in done.stdout
+    assert done.returncode == 0 and "2 of 3 files predicted" in done.stdout
+    alone = call("finetune", "predict", str(folder / "c.wav"), *arguments[2:])
+    assert alone.returncode == 2 and "none of 1 files could be read" in alone.stderr
+    call("finetune", *arguments)
     lines = table.read_text().splitlines()
     assert lines[0] == "file,emotion,neutral,happy,angry,error"
     assert len(lines) == 4 and "can't be decoded" in lines[3]
@@ -234,6 +282,8 @@ def test_predict_and_evaluate_commands(prepared: Path, tuned: Path, tmp_path: Pa
         (["train", "--config", "no.yaml", "--output", "x"], "no.yaml: No such file"),
         (["predict", "no.wav", "--model", "no", "--output", "x.csv"], "no.wav: no such file"),
         (["evaluate", "--model", "no", "--input", "no"], "no holds no model"),
+        (["train", "--set", "train.batch_size=1", "--output", "x"], "train.batch_size"),
+        (["train", "--set", "evaluate_every=0", "--output", "x"], "evaluate_every"),
     ],
 )
 def test_a_newcomers_mistakes_get_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:

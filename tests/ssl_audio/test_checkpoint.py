@@ -10,6 +10,7 @@ from ssl_audio.checkpoint import (
     load_checkpoint,
     load_newest,
     optimizer_tensors,
+    read_states,
     restore_optimizer,
     save_checkpoint,
     write_folder,
@@ -49,7 +50,21 @@ def test_torn_or_altered_is_refused_and_the_one_before_is_used(
         load_checkpoint(tmp_path / "step-00000002")
     newest = load_newest(tmp_path)
     assert newest is not None and newest.state["step"] == 1
-    assert "refused" in capsys.readouterr().err
+    assert "refused, using step-00000001 instead" in capsys.readouterr().err
+
+
+def test_no_whole_checkpoint_is_an_error_and_none_at_all_is_not(tmp_path: Path) -> None:
+    assert load_newest(tmp_path / "checkpoints") is None
+    path = save_checkpoint(tmp_path / "checkpoints", 1, make(1), keep=2)
+    (path / "module.safetensors").write_bytes(b"torn")
+    with pytest.raises(UserError, match="holds no whole checkpoint"):
+        load_newest(tmp_path / "checkpoints")
+
+
+def test_checkpoints_of_a_lost_future_go(tmp_path: Path) -> None:
+    for step in (4, 8, 12, 6):
+        save_checkpoint(tmp_path, step, make(step), keep=3)
+    assert [state["step"] for state in read_states(tmp_path)] == [4, 6]
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from ssl_audio.checkpoint import load_newest
 from ssl_audio.config import load_config
-from ssl_audio.errors import UserError
+from ssl_audio.errors import ConfigError, UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
 
 PROTOCOL = "synthetic-3/speakers6"
@@ -159,7 +159,7 @@ def test_a_cut_run_says_so(prepared: Path, tmp_path: Path) -> None:
     config = load_config(PretrainConfig, None, settings(prepared, "train.max_seconds=1e-6"))
     pretrain(config, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["budget_cut"] and record["metrics"]["steps"] == 2
+    assert record["budget_cut"] and record["metrics"]["steps"] == 1
 
 
 def test_probed_choices_are_recorded_and_reused(prepared: Path, tmp_path: Path) -> None:
@@ -181,3 +181,32 @@ def test_processes_that_do_not_find_each_other_are_refused(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="announced 2 processes, 1 found each other"):
         pretrain(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("train.log_every=0", "train.log_every"),
+        ("train.batch_size=0", "train.batch_size"),
+        ("train.max_steps=0", "train.max_steps"),
+        ("train.keep_checkpoints=0", "train.keep_checkpoints"),
+        ("encoder.patch_size=[60,4]", "mel dividing n_mels = 64"),
+        ("objective.decoder_heads=5", "multiple of 2 x num_attention_heads"),
+        ("objective.mask_ratio=1", "objective.mask_ratio"),
+        ("data.crop_seconds=40", "data.crop_seconds"),
+        ("data.crop_seconds=-1", "data.crop_seconds"),
+    ],
+)
+def test_impossible_settings_are_named(prepared: Path, setting: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(PretrainConfig, None, settings(prepared, setting))
+    assert said in str(caught.value)
+
+
+def test_resume_without_a_checkpoint_says_that_it_starts_anew(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_config(PretrainConfig, None, settings(prepared, "train.max_steps=2"))
+    pretrain(config, tmp_path / "run", resume=True)
+    assert "nothing to resume" in capsys.readouterr().err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]["steps"] == 2

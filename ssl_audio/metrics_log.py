@@ -1,0 +1,111 @@
+"""metrics.jsonl: one line per log step; values stay on the device in between."""
+
+import json
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ssl_audio.errors import UserError
+from ssl_audio.progress import progress_bar
+
+
+class MetricsLog:
+    """Sums on the device, reads them at log steps only; writes metrics.jsonl and the bar.
+
+    Args:
+        path: of metrics.jsonl; what an interrupted run wrote after ``step`` is dropped.
+        accelerator: whose main process writes.
+        step: that the run goes on from.
+        max_steps: length of the bar.
+        description: in front of it.
+    """
+
+    def __init__(
+        self, path: Path, accelerator: Accelerator, step: int, max_steps: int, description: str
+    ) -> None:
+        self.path = path
+        self.accelerator = accelerator
+        if accelerator.is_main_process:
+            _drop_lines_after(path, step)
+        self.bar = progress_bar(
+            max_steps,
+            description,
+            "step",
+            initial=step,
+            disable=not accelerator.is_main_process,
+        )
+        self.bad_step = torch.full((), -1.0, device=accelerator.device)
+        self._clear()
+
+    def _clear(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+        self.waited = self.seconds = 0.0
+
+    def add(self, step: int, values: dict[str, Tensor], waited: float, seconds: float) -> None:
+        """Takes one step's scalars (``loss``, ``grad_norm``, ...), wait for data and time."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach().float()
+        finite = torch.isfinite(values["loss"]) & torch.isfinite(values["grad_norm"])
+        first = ~finite & (self.bad_step < 0)
+        self.bad_step = torch.where(first, float(step), self.bad_step)
+        self.count += 1
+        self.waited += waited
+        self.seconds += seconds
+        self.bar.update()
+
+    def check_finite(self) -> None:
+        """Stops a run that is lost.
+
+        Raises:
+            UserError: a loss or a gradient was not finite, with the first such step.
+        """
+        step = int(self.bad_step.item())
+        if step >= 0:
+            raise UserError(
+                f"loss or gradient was not finite at step {step}: lower train.lr, or look for "
+                "broken audio; the last checkpoint is from before"
+            )
+
+    def write(self, step: int, clips_per_step: int, lr: float, run_seconds: float) -> None:
+        """Writes the means since the last line, over all processes, and the speed."""
+        self.check_finite()
+        means = {
+            name: self.accelerator.reduce(total / self.count, "mean").item()
+            for name, total in self.sums.items()
+        }
+        self.bar.set_postfix(loss=f"{means['loss']:.4f}", refresh=False)
+        speed = {
+            "lr": lr,
+            "clips_per_second": clips_per_step * self.count / self.seconds,
+            "data_wait_fraction": self.waited / self.seconds,
+            "seconds": run_seconds,
+        }
+        self.write_line(step, {**means, **speed})
+        self._clear()
+
+    def write_line(self, step: int, values: dict[str, float]) -> None:
+        """Appends one line."""
+        if self.accelerator.is_main_process:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def close(self) -> None:
+        """Ends the bar."""
+        self.bar.close()
+
+
+def _drop_lines_after(path: Path, step: int) -> None:
+    """A killed run may have logged steps that its checkpoint does not have; they come again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:
+            break  # the line that was being written when the run was killed
+    path.write_text("".join(kept), encoding="utf-8")
