@@ -1,5 +1,7 @@
 """Every recipe loads; quick ones are run by the tests of their commands."""
 
+import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,25 @@ def test_a_section_has_one_set_of_defaults(config_type: type[Config]) -> None:
     for name, field in config_type.model_fields.items():
         if isinstance(field.default, Config):
             assert field.default == type(field.default)(), name
+
+
+def all_configs(base: type[Config] = Config) -> set[type[Config]]:
+    direct = set(base.__subclasses__())
+    return direct.union(*(all_configs(one) for one in direct))
+
+
+def test_every_field_is_read_somewhere() -> None:
+    """A setting that nothing reads promises what does not happen."""
+    packages = ("ssl_audio", "finetune", "benchmarks")
+    files = [path for name in packages for path in (CONFIGS.parent / name).rglob("*.py")]
+    for path in files:
+        parts = path.relative_to(CONFIGS.parent).with_suffix("").parts
+        if parts[-1] != "__main__":
+            import_module(".".join(part for part in parts if part != "__init__"))
+    source = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    compared_whole = {"data_fingerprint", "folds_fingerprint"}
+    own = {config for config in all_configs() if config.__module__.startswith(packages)}
+    assert {PretrainConfig, FinetuneConfig} <= own
+    for config in own:
+        for field in config.model_fields.keys() - compared_whole:
+            assert re.search(rf"\.{field}\b", source), f"{config.__name__}.{field} is never read"
