@@ -10,6 +10,12 @@ from ssl_audio import cli
 app = cli.build_app("Pretrain audio encoders without labels.")
 
 
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="FIELD=COLUMN", help="Which column of a table holds what."),
+]
+
+
 @app.command()
 def quickstart(
     data: Annotated[
@@ -24,11 +30,13 @@ def quickstart(
         typer.Option("--minutes", min=1, help="Budget on 2 cores; default 8, synthetic corpus 3."),
     ] = None,
     output: cli.OutputOption = Path("runs/quickstart"),
+    mapping: MapOption = None,
 ) -> None:
     """The whole path on your audio: prepare, audit, pretrain, fine-tune, compare, table."""
+    from ssl_audio.data.prepare import parse_columns
     from ssl_audio.quickstart import quickstart
 
-    quickstart(data, minutes, output)
+    quickstart(data, minutes, output, parse_columns(mapping or []))
 
 
 @app.command()
@@ -38,10 +46,7 @@ def prepare(
     source: Annotated[
         Path | None, typer.Argument(help="Folder, zip or table; synthetic needs none.")
     ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="FIELD=COLUMN", help="Which column of a table holds what."),
-    ] = None,
+    mapping: MapOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail if anything has to be set aside.")
     ] = False,
