@@ -242,7 +242,12 @@ def _finish(
             "best_validation_uar": state.best_value,
             **{f"test_{name}": value for name, value in metrics.items()},
         },
-        details={"protocol": protocol, "system": about.system, "budget_cut": state.cut},
+        details={
+            "protocol": protocol,
+            "system": about.system,
+            "budget_cut": state.cut,
+            "num_processes": session.accelerator.num_processes,
+        },
     )
     print(
         f"{about.system}: best step {state.best_step}, validation UAR {state.best_value:.3f}; "

@@ -111,6 +111,25 @@ def test_resumed_run_ends_the_same(prepared: Path, encoder: Path, tuned: Path) -
         assert torch.equal(ours.state_dict()[name], weight), name
 
 
+def test_two_processes_agree_on_the_best_step(prepared: Path, tmp_path: Path) -> None:
+    sets = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}", *FAST, "evaluate_every=2"]
+    sets += ["train.max_steps=4", "train.batch_size=4", "train.warmup_steps=1"]
+    launcher = ["--nproc_per_node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+    arguments = [part for item in sets for part in ("--set", item)]
+    output = tmp_path / "run"
+    done = call(
+        "torch.distributed.run", *launcher, "-m", "finetune", "train", *arguments,
+        "--output", str(output),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = json.loads((output / "run.json").read_text())
+    assert record["num_processes"] == 2
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    scores = {line["step"]: line["validation_uar"] for line in lines if "validation_uar" in line}
+    assert sorted(scores) == [2, 4]
+    assert scores[record["metrics"]["best_step"]] == max(scores.values())
+
+
 def test_frozen_encoder_stays_as_it_was(prepared: Path, encoder: Path, tmp_path: Path) -> None:
     config = configure(prepared, f"encoder={encoder}", "strategy=frozen", "train.lr=0.01")
     run_finetune(config, tmp_path / "run")
