@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from ssl_audio.config import ConfigType, dump_config, load_config
 from ssl_audio.errors import UserError
+
+STOPPED = 130
+"""The exit code that typer makes of Ctrl-C."""
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="YAML recipe; without one, the defaults in code.")
@@ -30,9 +33,7 @@ PrintConfigOption = Annotated[
 
 def build_app(help_text: str) -> typer.Typer:
     """An empty command line with the house's settings."""
-    app = typer.Typer(
-        help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-    )
+    app = typer.Typer(help=help_text, add_completion=False, pretty_exceptions_enable=False)
     # A callback keeps a command line with one command from losing that command's name.
     app.callback()(_no_options)
     return app
@@ -70,10 +71,50 @@ def needed(output: Path | None) -> Path:
 def run(app: typer.Typer, name: str) -> None:
     """Runs a command line: exit 0 success, 1 the check failed, 2 the user's mistake, one line."""
     try:
-        app(prog_name=f"python -m {name}")
-    except (UserError, PermissionError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+        code = app(prog_name=f"python -m {name}", standalone_mode=False)
+    except typer.TyperException as error:
+        _fail(_describe_usage_error(error, f"python -m {name}"))
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(_describe_os_error(error))
+    except ImportError:
+        if (message := _describe_torchaudio_error()) is None:
+            raise
+        _fail(message)
+    if code == STOPPED:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(code)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _describe_usage_error(error: typer.TyperException, program: str) -> str:
+    """What came, and whose ``--help`` tells what was expected."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    command = context.command_path if context else program
+    return f"{error.format_message().rstrip('. ')}; see {command} --help"
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Without a reason of the system's, it may be a library that does not load."""
+    if error.strerror is None:
+        return _describe_torchaudio_error() or str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+def _describe_torchaudio_error() -> str | None:
+    """What ``ssl_audio.features`` says of a torchaudio that does not fit torch, else None.
+
+    transformers imports torchaudio too, and stumbles over it without saying what to do.
+    """
+    try:
+        import ssl_audio.features  # noqa: F401
+    except ModuleNotFoundError:
+        return None
+    except ImportError as error:
+        return str(error)
+    return None
