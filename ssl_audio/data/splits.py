@@ -14,6 +14,8 @@ from ssl_audio.errors import DataError
 
 PARTS = ("train", "validation", "test")
 NUM_SPEAKER_FOLDS = 6
+LEAST_SPEAKERS = 3
+"""One to train on, one to validate on, one to test."""
 NUM_DEDUP_FOLDS = 5
 EMOBOX_TEST_ACTORS = (
     ("01", "11", "20", "21"),
@@ -24,6 +26,12 @@ EMOBOX_TEST_ACTORS = (
     ("06", "13", "17", "22"),
 )
 """RAVDESS actors that each fold tests. Source: EmoBox (Ma et al. 2024), its fold lists."""
+
+
+TAKEN_NAMES = frozenset(("clip_id", "speaker", "fold", "seed", "label"))
+"""Columns of stored predictions, beside which each class has one of its own name."""
+BETWEEN_CLASSES = "|"
+"""In the files of folds."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,8 @@ class Folds:
             for fold in self.folds:
                 for part in PARTS:
                     for clip_id in getattr(fold, part):
-                        row = [self.protocol, "|".join(self.classes), fold.number, part, clip_id]
-                        writer.writerow(row)
+                        classes = BETWEEN_CLASSES.join(self.classes)
+                        writer.writerow([self.protocol, classes, fold.number, part, clip_id])
 
     @classmethod
     def load(cls, path: Path) -> "Folds":
@@ -96,7 +104,8 @@ class Folds:
             Fold(number, *(tuple(sorted(fold[part])) for part in PARTS))
             for number, fold in sorted(parts.items())
         )
-        return cls(rows[0]["protocol"], tuple(rows[0]["classes"].split("|")), folds)
+        classes = tuple(rows[0]["classes"].split(BETWEEN_CLASSES))
+        return cls(rows[0]["protocol"], classes, folds)
 
     @property
     def fingerprint(self) -> str:
@@ -105,7 +114,7 @@ class Folds:
 
 
 def build_folds(name: str, clips: Sequence[Clip], classes: Sequence[str] | None = None) -> Folds:
-    """The folds for any labelled corpus: ``speakers6``, or ``dedup5`` if no speaker is known.
+    """The folds for any labelled corpus: by speakers, or ``dedup5`` if no speaker is known.
 
     Args:
         name: what the protocol's name starts with, e.g. ``csv``.
@@ -153,23 +162,26 @@ def speakers6(name: str, clips: Sequence[Clip], classes: Sequence[str] | None = 
     """Six speaker-disjoint folds, balanced by gender and number of clips.
 
     Speakers stand in line by gender, then most clips first, then by name, and are dealt to the
-    folds in turn. Each fold validates on the speakers that the next one tests. Clips without a
-    speaker are left out: nobody can say on which side they belong.
+    folds in turn. Each fold validates on the speakers that the next one tests. Three to five
+    speakers get one fold each, and the protocol's name says so: ``speakers3`` to ``speakers5``.
+    Clips without a speaker are left out: nobody can say on which side they belong.
 
     Raises:
-        DataError: under six speakers, or a class that some fold could not train on.
+        DataError: under three speakers, or a class that some fold could not train on.
     """
     known = [clip for clip in clips if clip.speaker is not None and clip.emotion is not None]
     num_clips = Counter(_speaker_of(clip) for clip in known)
-    if len(num_clips) < NUM_SPEAKER_FOLDS:
+    if len(num_clips) < LEAST_SPEAKERS:
         raise DataError(
-            f"speaker-disjoint folds need at least {NUM_SPEAKER_FOLDS} speakers, "
+            f"speaker-disjoint folds need at least {LEAST_SPEAKERS} speakers, "
             f"there are {len(num_clips)}"
         )
     genders = {_speaker_of(clip): clip.gender or "unknown" for clip in known}
     line = sorted(num_clips, key=lambda speaker: (genders[speaker], -num_clips[speaker], speaker))
-    test = [set(line[index::NUM_SPEAKER_FOLDS]) for index in range(NUM_SPEAKER_FOLDS)]
-    return _assemble(name, "speakers6", classes, known, _speaker_of, test, _next_ones(test))
+    num_folds = min(NUM_SPEAKER_FOLDS, len(line))
+    test = [set(line[index::num_folds]) for index in range(num_folds)]
+    scheme = f"speakers{num_folds}"
+    return _assemble(name, scheme, classes, known, _speaker_of, test, _next_ones(test))
 
 
 def dedup5(name: str, clips: Sequence[Clip], classes: Sequence[str] | None = None) -> Folds:
@@ -239,6 +251,7 @@ def _assemble(
     classes = tuple(emotion for emotion in order or sorted(present) if emotion in present)
     if len(classes) < 2:
         raise DataError(f"folds need at least 2 classes, got {', '.join(classes) or 'none'}")
+    _refuse_odd_names(classes)
     folds = []
     for number, (tested, validated) in enumerate(zip(test, validation, strict=True), 1):
         parts: dict[str, list[str]] = {part: [] for part in PARTS}
@@ -256,6 +269,18 @@ def _assemble(
             )
         folds.append(Fold(number, *(tuple(sorted(parts[part])) for part in PARTS)))
     return Folds(f"{name}-{len(classes)}/{scheme}", classes, tuple(folds))
+
+
+def _refuse_odd_names(classes: Sequence[str]) -> None:
+    """Names that a file of folds or of predictions could not give back."""
+    for name in classes:
+        if BETWEEN_CLASSES in name:
+            raise DataError(f"class {name!r}: a name must not hold {BETWEEN_CLASSES!r}, rename it")
+        if name in TAKEN_NAMES:
+            raise DataError(
+                f"class {name!r}: predictions have a column of this name beside those of the "
+                "classes, rename it"
+            )
 
 
 def _next_ones(test: Sequence[AbstractSet[str]]) -> list[AbstractSet[str]]:

@@ -43,7 +43,9 @@ class Csv(CorpusReader):
             else:
                 clips.append(_to_clip(path, values))
         files = AudioFiles(table.parent, (clip.path for clip in clips))
-        return Listing(tuple(clips), files.decode, tuple(quarantined))
+        return Listing(
+            tuple(clips), files.decode, tuple(quarantined), _note_missing(header, chosen)
+        )
 
 
 def choose_columns(header: list[str], columns: Mapping[str, str], table: Path) -> dict[str, str]:
@@ -62,10 +64,25 @@ def choose_columns(header: list[str], columns: Mapping[str, str], table: Path) -
                 chosen.setdefault(field, by_lower[name])
     if "path" not in chosen:
         raise UserError(
-            f"{table}: expected a column path or filename, got {', '.join(header)}: "
-            "say which one it is with --map path=COLUMN"
+            f"{table}: expected a column {_usual('path')}, got {', '.join(header)}: say which one "
+            f"it is with --map path=COLUMN (and with --map emotion=COLUMN the label, if it is not "
+            f"called {_usual('emotion')}; likewise speaker, gender, text, split)"
         )
     return chosen
+
+
+def _note_missing(header: list[str], chosen: Mapping[str, str]) -> tuple[str, ...]:
+    """On columns without which there are no labels, or no speakers to keep apart."""
+    return tuple(
+        f"{field} unknown: no column {_usual(field)} among {', '.join(header)}; "
+        f"if it has another name, say --map {field}=COLUMN"
+        for field in ("emotion", "speaker")
+        if field not in chosen
+    )
+
+
+def _usual(field: str) -> str:
+    return " or ".join(USUAL_COLUMNS[field])
 
 
 def _read_rows(table: Path) -> tuple[list[str], list[dict[str, str | None]]]:

@@ -1,26 +1,76 @@
 """One folder per class: the name of the top folder is the emotion; nothing is known of speakers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ssl_audio.data.corpora.base import CorpusReader, Listing
 from ssl_audio.data.corpora.files import AudioFiles, existing, without_ending
 from ssl_audio.data.manifest import Clip
 
+SPLITS = frozenset("train training test testing val valid validation dev eval".split())
+"""Folders of these names, in any case, are parts of a corpus, and no classes."""
+
 
 class Folder(CorpusReader):
-    """``CLASS/.../NAME.wav``; files beside the class folders are unlabelled."""
+    """``CLASS/.../NAME.wav``; files beside the class folders are unlabelled.
+
+    The class folders may lie inside a single folder, or inside ``train``, ``test`` and the like.
+    """
 
     name = "folder"
 
     def read(self, source: Path | None, columns: Mapping[str, str]) -> Listing:
         """See CorpusReader."""
         files = AudioFiles.in_folder(existing(source, self.name))
-        return Listing(tuple(map(_to_clip, files.paths)), files.decode, notes=files.notes)
+        tree = find_classes(files.paths)
+        clips = tuple(map(tree.read_clip, files.paths))
+        return Listing(clips, files.decode, notes=(*files.notes, *tree.notes))
 
 
-def _to_clip(path: str) -> Clip:
-    parts = PurePosixPath(path).parts
-    return Clip(
-        clip_id=without_ending(path), path=path, emotion=parts[0] if len(parts) > 1 else None
-    )
+@dataclass(frozen=True)
+class Tree:
+    """At which level of a tree the class folders lie."""
+
+    level: int
+    """Folders above them."""
+    has_splits: bool = False
+    """The folder right above names the split."""
+    notes: tuple[str, ...] = ()
+
+    def read_clip(self, path: str) -> Clip:
+        """What a path says."""
+        folders = PurePosixPath(path).parts[:-1]
+        return Clip(
+            clip_id=without_ending(path),
+            path=path,
+            emotion=folders[self.level] if len(folders) > self.level else None,
+            split=folders[self.level - 1].lower()
+            if self.has_splits and len(folders) >= self.level
+            else None,
+        )
+
+
+def find_classes(paths: Sequence[str]) -> Tree:
+    """Passes over a single folder that holds only folders, and over folders named as splits."""
+    folders = [PurePosixPath(path).parts[:-1] for path in paths]
+    level = 0
+    while _only_folders(folders, level) and not _are_splits(folders, level):
+        level += 1
+    notes = [f"the classes are the folders in {'/'.join(folders[0][:level])}"] if level else []
+    if not _are_splits(folders, level):
+        return Tree(level, notes=tuple(notes))
+    names = ", ".join(sorted({parts[level] for parts in folders if len(parts) > level}))
+    notes = [f"{names} are parts of the corpus, the classes are the folders in them"]
+    return Tree(level + 1, has_splits=True, notes=(*notes, "folds are dealt anew over all parts"))
+
+
+def _only_folders(folders: Sequence[tuple[str, ...]], level: int) -> bool:
+    """Whether there is a single folder at this level, and no file in it."""
+    deep = all(len(parts) > level + 1 for parts in folders)
+    return deep and len({parts[level] for parts in folders}) == 1
+
+
+def _are_splits(folders: Sequence[tuple[str, ...]], level: int) -> bool:
+    names = {parts[level].lower() for parts in folders if len(parts) > level}
+    return bool(names) and names <= SPLITS

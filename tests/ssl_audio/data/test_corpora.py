@@ -151,6 +151,45 @@ def test_folder_classes_and_unlabelled(tmp_path, write_noise):
     assert clips == {"happy/a": "happy", "happy/deep/b": "happy", "sad/a": "sad", "loose": None}
 
 
+TREES = {
+    "splits": (
+        {"train/happy/a.wav": ("happy", "train"), "Test/sad/x/b.wav": ("sad", "test")},
+        "Test, train are parts of the corpus, the classes are the folders in them",
+    ),
+    "splits and files": (
+        {
+            "train/happy/a.wav": ("happy", "train"),
+            "dev/b.wav": (None, "dev"),
+            "c.wav": (None, None),
+        },
+        "dev, train are parts",
+    ),
+    "wrapped": (
+        {"data/set/happy/a.wav": ("happy", None), "data/set/sad/b.wav": ("sad", None)},
+        "the classes are the folders in data/set",
+    ),
+    "wrapped splits": (
+        {"data/train/happy/a.wav": ("happy", "train"), "data/val/sad/b.wav": ("sad", "val")},
+        "train, val are parts",
+    ),
+    "a class called test": (
+        {"test/a.wav": ("test", None), "happy/b.wav": ("happy", None)},
+        "",
+    ),
+    "one class": ({"happy/a.wav": ("happy", None), "happy/deep/b.wav": ("happy", None)}, ""),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_folder_finds_the_level_of_the_classes(name, tmp_path, write_noise):
+    expected, note = TREES[name]
+    for path in expected:
+        write_noise(tmp_path / path)
+    listing = read("folder", tmp_path)
+    assert {clip.path: (clip.emotion, clip.split) for clip in listing.clips} == expected
+    assert note in " ".join(listing.notes) and bool(note) == bool(listing.notes)
+
+
 CSV_HEADERS = {
     "path,emotion,speaker,gender,text,split": {},
     "Filename,Label,Speaker,GENDER,Text,Split": {},
@@ -182,6 +221,18 @@ def test_csv_columns(header, tmp_path, write_noise):
     assert (second.clip_id, second.emotion, second.speaker, second.gender) == ("x/2", *[None] * 3)
 
 
+def test_csv_says_what_it_did_not_find(tmp_path, write_noise):
+    write_noise(tmp_path / "1.wav")
+    table = tmp_path / "t.csv"
+    table.write_text("path,mood,speaker\n1.wav,sad,s1\n")
+    (note,) = read("csv", table).notes
+    assert note == (
+        "emotion unknown: no column emotion or label among path, mood, speaker; "
+        "if it has another name, say --map emotion=COLUMN"
+    )
+    assert read("csv", table, emotion="mood").notes == ()
+
+
 def test_csv_sets_missing_files_aside(tmp_path, write_noise):
     write_noise(tmp_path / "audio" / "1.wav")
     (tmp_path / "tables").mkdir()
@@ -205,7 +256,8 @@ def test_csv_sets_missing_files_aside(tmp_path, write_noise):
         (
             b"name,emotion\na.wav,sad\n",
             {},
-            r"expected a column path or filename, got name, emotion",
+            r"expected a column path or filename or file, got name, emotion: .*path=COLUMN .*"
+            r"emotion=COLUMN the label, if it is not called emotion or label",
         ),
         (b"path,emotion\na.wav,sad\n", {"emotion": "Emo"}, "has no column 'Emo', it has path"),
         (b"path,emotion\na\xff.wav,sad\n", {}, "can't be read as CSV in UTF-8"),

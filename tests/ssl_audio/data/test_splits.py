@@ -5,10 +5,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from finetune.predictions import ROW_COLUMNS
 from ssl_audio.data.corpora.ravdess import EMOTIONS, Ravdess, parse_clip
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.splits import (
     EMOBOX_TEST_ACTORS,
+    TAKEN_NAMES,
     Folds,
     build_folds,
     dedup5,
@@ -152,6 +154,20 @@ def test_speakers6_is_disjoint_and_even(voices):
     assert set(validated.values()) == {1} and len(validated) == len(voices)
 
 
+@pytest.mark.parametrize("num_speakers", [3, 4, 5, 6, 7])
+def test_few_speakers_get_a_fold_each(num_speakers):
+    clips = make_clips(num_speakers)
+    folds = build_folds("some", clips)
+    num_folds = min(num_speakers, 6)
+    assert folds.protocol == f"some-3/speakers{num_folds}" and len(folds.folds) == num_folds
+    assert_partition(folds, clips)
+    assert_speaker_disjoint(folds, clips)
+
+
+def test_taken_names_are_the_columns_of_predictions():
+    assert frozenset(ROW_COLUMNS) == TAKEN_NAMES
+
+
 def test_speakers6_spreads_talkative_speakers():
     clips = make_clips(12, per_class=1) + [
         Clip(clip_id=f"more-{s}-{k}", path="", speaker=f"s{s:02d}", emotion="a")
@@ -220,7 +236,12 @@ def nameless(emotion, count):
     [
         ([], "no clip has a label"),
         ([Clip(clip_id="x", path="")], "no clip has a label"),
-        (make_clips(5), "at least 6 speakers, there are 5"),
+        (make_clips(2), "at least 3 speakers, there are 2"),
+        (make_clips(6, classes=("a|b", "c")), r"class 'a\|b': a name must not hold '\|'"),
+        *(
+            (make_clips(6, classes=("a", name)), f"class '{name}': predictions have a column")
+            for name in ROW_COLUMNS
+        ),
         (make_clips(6, classes=("a",)), "at least 2 classes, got a"),
         (
             [*make_clips(6), Clip(clip_id="x", path="", speaker="s00", emotion="rare")],
