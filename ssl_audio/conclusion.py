@@ -2,6 +2,8 @@
 
 import csv
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,5 +126,10 @@ def _list_files(output: Path) -> list[str]:
 
 
 def to_line(*command: str) -> str:
-    """``python -m ...`` as one types it."""
-    return f"python -m {shlex.join(command)}"
+    """``python -m ...`` as one types it here, with the interpreter that runs this."""
+    python, found = Path(sys.executable), shutil.which("python")
+    if found and Path(found) == python:
+        python = Path("python")
+    elif python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return shlex.join([str(python), "-m", *command])

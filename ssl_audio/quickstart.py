@@ -36,7 +36,7 @@ class Budget:
     """Training steps for a number of minutes on two cores, and when to cut a slower machine.
 
     Preparing, baselines and tables take about a minute and a half with RAVDESS; the rest, at least
-    a sixth of all, is shared out between pretraining and the two fine-tunings. The rates were
+    a quarter of all, is shared out between pretraining and the two fine-tunings. The rates were
     measured on two cores with bfloat16.
     """
 
@@ -49,7 +49,7 @@ class Budget:
 
     def seconds(self, share: float) -> float:
         """Of one training run."""
-        return max(self.minutes * 60 - self.FIXED_SECONDS, self.minutes * 10) * share
+        return max(self.minutes * 60 - self.FIXED_SECONDS, self.minutes * 15) * share
 
     def settings(self, share: float) -> list[str]:
         """``--set`` items of one training run."""
@@ -63,13 +63,11 @@ class Budget:
 
     def describe(self) -> str:
         """Who gets how much, one line."""
-        pretraining, tuning = (
-            self.seconds(share) / 60 for share in (self.PRETRAIN_SHARE, self.FINETUNE_SHARE)
-        )
+        pretraining, tuning = map(self.seconds, (self.PRETRAIN_SHARE, self.FINETUNE_SHARE))
         return (
-            f"Plan for {self.minutes:g} minutes on two cores: pretraining {pretraining:.1f}, each "
-            f"of two fine-tunings {tuning:.1f}, both cut when they take longer; preparing, "
-            f"baselines and tables, which are never cut, about {self.FIXED_SECONDS / 60:g}."
+            f"Plan for --minutes {self.minutes:g} on two cores: pretraining {pretraining:.0f} s, "
+            f"each of two fine-tunings {tuning:.0f} s, all cut if they take longer; preparing, "
+            f"baselines and tables, which are never cut, some {self.FIXED_SECONDS} s."
         )
 
 

@@ -9,12 +9,12 @@ import pytest
 import soundfile as sf
 
 from ssl_audio import quickstart as module
-from ssl_audio.conclusion import Comparison, conclude
+from ssl_audio.conclusion import Comparison, conclude, to_line
 from ssl_audio.data.audio import SAMPLE_RATE
 from ssl_audio.data.prepare import prepare
 from ssl_audio.data.synthetic import SyntheticSettings, synthesise
 from ssl_audio.errors import UserError
-from ssl_audio.quickstart import CHECKOUT, MARK, Budget, quickstart
+from ssl_audio.quickstart import MARK, Budget, quickstart
 
 PROTOCOL = "synthetic-3/speakers6"
 
@@ -128,7 +128,7 @@ def test_the_reason_for_no_folds_is_given(tmp_path, write_noise, ravdess_names):
     for name in ravdess_names([1, 2]):
         write_noise(tmp_path / "in" / f"{name}.wav")
     prepare("ravdess", tmp_path / "in", tmp_path / "out")
-    with pytest.raises(UserError, match=r"need at least \d speakers, there are 2"):
+    with pytest.raises(UserError, match=r"need at least 3 speakers, there are 2"):
         module._choose_protocol(tmp_path / "out")
 
 
@@ -138,13 +138,29 @@ def test_protocol_is_what_the_corpus_offers(prepared, tmp_path, write_noise):
     assert module._choose_protocol(tmp_path / "out") == "folder-2/dedup5"
 
 
-def test_last_lines_can_be_pasted(done):
+def test_last_lines_can_be_pasted(done, monkeypatch):
+    monkeypatch.chdir(done.output)
+    monkeypatch.setenv("PATH", "")
     lines = conclude(done, 60)
-    commands = [shlex.split(line) for line in lines if line.startswith("  python -m")]
+    commands = [shlex.split(line) for line in lines if " -m finetune " in line]
     assert [command[3] for command in commands] == ["predict", "evaluate"]
     for command in commands:
+        assert Path(command[0]) == Path(sys.executable)
         assert Path(command[command.index("--model") + 1]) == done.tuned
     assert Path(commands[1][commands[1].index("--input") + 1]).is_dir()
+
+
+def test_the_interpreter_is_called_as_it_can_be_found(monkeypatch, tmp_path):
+    folder = tmp_path / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    monkeypatch.setenv("PATH", str(folder))
+    assert to_line("finetune", "a b") == "python -m finetune 'a b'"
+    monkeypatch.setenv("PATH", "")
+    assert to_line("finetune") == f"{folder / 'python'} -m finetune"
+    monkeypatch.chdir(tmp_path)
+    assert to_line("finetune") == ".venv/bin/python -m finetune"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +218,7 @@ def test_budget():
     ravdess = Budget(8)
     assert ravdess.seconds(0.5) == 195 and ravdess.seconds(0.25) == 97.5
     assert "train.max_seconds=195" in ravdess.settings(0.5)
-    assert "pretraining 3.2, each of two fine-tunings 1.6" in ravdess.describe()
+    assert "pretraining 195 s, each of two fine-tunings 98 s" in ravdess.describe()
     for minutes in (1, 2, 30):
         shares = Budget(minutes).seconds(0.5) + 2 * Budget(minutes).seconds(0.25)
         assert 0 < shares <= minutes * 60
@@ -268,4 +284,3 @@ def test_a_whole_run_from_another_folder(tmp_path):
     again = shlex.split(end[-1], comments=True)
     assert again[again.index("--data") + 1] == str(table)
     assert again[again.index("--output") + 1] == "out" and "speaker=who" in again
-    assert CHECKOUT.joinpath("benchmarks").is_dir()
