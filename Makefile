@@ -1,6 +1,6 @@
 # make install      an environment in .venv with everything pinned by constraints.txt
 # make quickstart   the main job: DATA=<RAVDESS folder, class-per-folder tree or CSV> (default: built-in
-#                   synthetic corpus), MINUTES=<budget>, OUTPUT=<folder>
+#                   synthetic corpus), MINUTES=<budget>, OUTPUT=<folder>, MAP="field=COLUMN ..."
 # make test         the tests;  make lint   style and types
 
 EXTRAS = benchmarks,dev
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: install
-	@$(PY) -m ssl_audio quickstart $(if $(DATA),--data "$(DATA)") $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUTPUT),--output "$(OUTPUT)")
+	@$(PY) -m ssl_audio quickstart $(if $(DATA),--data "$(DATA)") $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUTPUT),--output "$(OUTPUT)") $(foreach item,$(MAP),--map "$(item)")
 
 test: install
 	@$(PY) -m pytest
