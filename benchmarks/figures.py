@@ -26,6 +26,8 @@ def draw_confusions(sections: "Sequence[Section]", folder: Path) -> "dict[tuple[
         The picture by protocol and system.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("confusion__*.png"):
+        earlier.unlink()
     pictures = {}
     for section in sections:
         for row in section.rows:

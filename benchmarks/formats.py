@@ -12,11 +12,6 @@ import jinja2
 from benchmarks.scoring import Row, Section
 from benchmarks.statistics import ENOUGH_SPEAKERS
 
-METHOD = (
-    "Percent, over pooled test predictions; in brackets the 95 % t interval clustered by speaker "
-    "(jackknife over speakers)."
-)
-
 
 @dataclass(frozen=True)
 class Column:
@@ -126,7 +121,7 @@ def to_markdown(sections: Sequence[Section]) -> str:
         columns, once = _lay_out(section)
         head = ["System", *(column.header for column in columns)]
         lines = [head, *(_markdown_line(section, row, columns) for row in section.rows)]
-        below = [_explain(columns), *once, *section.caveats]
+        below = [_explain(section, columns), *once, *section.caveats]
         notes = [f"({mark}) {note}" for mark, note in _legend(section)]
         text = [f"{_escape_markdown(line)}  " for line in [*below, *notes]]
         title = f"## {_escape_markdown(_describe(section))}"
@@ -144,7 +139,7 @@ def to_latex(sections: Sequence[Section]) -> str:
         every, once = _lay_out(section)
         columns = [column for column in every if column.latex]
         form = "".join(column.latex for column in columns)
-        below = [_explain(columns), *once, *section.caveats]
+        below = [_explain(section, columns), *once, *section.caveats]
         notes = [rf"$^{{{mark}}}$ {escape_latex(note)}" for mark, note in _legend(section)]
         lines = [
             r"\begin{table*}",
@@ -190,9 +185,13 @@ def to_html(sections: Sequence[Section], pictures: Mapping[tuple[str, str], Path
                 "title": _describe(section),
                 "columns": columns,
                 "rows": [(row, ", ".join(_marks(section, row))) for row in section.rows],
-                "remarks": [_explain(columns), *once, *section.caveats],
+                "remarks": [
+                    _explain(section, columns),
+                    *once,
+                    *(caveat for caveat in section.caveats if caveat != section.leaky),
+                ],
                 "legend": _legend(section),
-                "leaky": all(row.about.leak == "leaky" for row in section.rows),
+                "leaky": section.leaky,
                 "pictures": [
                     (row.about.system, _embed(pictures[section.protocol, row.about.system]))
                     for row in section.rows
@@ -262,8 +261,24 @@ def _lay_out(section: Section) -> tuple[list[Column], list[str]]:
     return shown, [f"In every row: {', '.join(once)}."] if once else []
 
 
-def _explain(columns: Sequence[Column]) -> str:
-    return " ".join([METHOD, *(column.meaning for column in columns if column.meaning)])
+def _explain(section: Section, columns: Sequence[Column]) -> str:
+    meanings = [column.meaning for column in columns if column.meaning]
+    return " ".join(
+        [f"Percent, over pooled test predictions{_describe_interval(section)}.", *meanings]
+    )
+
+
+def _describe_interval(section: Section) -> str:
+    """What the brackets are, if any row has them; by clip only where speakers are unknown."""
+    units = {
+        "clip" if row.num_speakers is None else "speaker"
+        for row in section.rows
+        if row.estimates["uar"].low is not None
+    }
+    if not units:
+        return ""
+    unit = " or, where speakers are unknown, ".join(sorted(units, reverse=True))
+    return f"; in brackets the 95 % t interval clustered by {unit} (jackknife)"
 
 
 def _describe(section: Section) -> str:

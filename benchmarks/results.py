@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from finetune.predictions import Predictions, Provenance
+from ssl_audio.audit import LEAKY_ENDING
 from ssl_audio.errors import DataError, UserError
 
 LEAKS = ("leaky", "transductive", "")
@@ -147,11 +148,16 @@ def _join(parts: list[tuple[Path, Predictions]]) -> SystemResult:
         parameters=max(weights, default=None),
         train_seconds=sum(seconds) / len(seconds) if seconds else None,
         pretraining_data="; ".join(pools),
-        leak=min((about.leak for about in abouts), key=LEAKS.index),
+        leak=min((_leak_of(about) for about in abouts), key=LEAKS.index),
         notes=tuple(dict.fromkeys(note for about in abouts for note in about.notes)),
     )
     check_predictions(Predictions(about, frame), f"{first_file.parent}, {about.system}")
     return SystemResult(about, frame)
+
+
+def _leak_of(about: Provenance) -> str:
+    """What the file declares, or more if its protocol leaks by name, whoever made the file."""
+    return "leaky" if about.protocol.endswith(LEAKY_ENDING) else about.leak
 
 
 def _refuse_contradictions(joined: list[SystemResult]) -> None:

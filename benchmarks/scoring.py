@@ -18,6 +18,7 @@ from benchmarks.statistics import (
 )
 from finetune.metrics import expected_calibration_error
 from finetune.predictions import Provenance
+from ssl_audio.audit import LEAKY_ENDING
 
 LEAK_NOTES = {
     "leaky": "leaky: the split lets a system see in training what it is tested on; "
@@ -59,9 +60,17 @@ class Section:
     """Worst first."""
 
     @property
+    def leaky(self) -> str:
+        """A warning if the protocol leaks on purpose, else empty."""
+        if not self.protocol.endswith(LEAKY_ENDING):
+            return ""
+        return "This protocol leaks on purpose: its numbers show the inflation, not the systems."
+
+    @property
     def caveats(self) -> tuple[str, ...]:
-        """What the number of speakers means for the intervals of these rows."""
-        return tuple(dict.fromkeys(row.caveat for row in self.rows if row.caveat))
+        """What all readers of the table must know: of leaks, of intervals on few speakers."""
+        caveats = (self.leaky, *(row.caveat for row in self.rows))
+        return tuple(dict.fromkeys(caveat for caveat in caveats if caveat))
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -236,3 +236,43 @@ def test_a_system_whose_files_have_other_classes_is_refused(tmp_path):
     store(tmp_path, predict("Ours"), Predictions(about, frame))
     with pytest.raises(DataError, match="of one system but have different classes"):
         build_tables(tmp_path)
+
+
+def test_a_leaky_protocol_marks_every_row_in_every_format(tmp_path):
+    """Whoever made the predictions, and whatever they declare."""
+    store(tmp_path, predict("A", protocol="p-3/random5-LEAKY"), predict("B"))
+    build_tables(tmp_path)
+    leaks = {row["system"]: row["leak"] for row in read_csv(tmp_path)}
+    assert leaks == {"A": "leaky", "B": ""}
+    for name in ("table.md", "table.tex", "table.html"):
+        text = (tmp_path / name).read_text()
+        assert text.count("leaks on purpose") >= 1
+        assert "not comparable with honest rows" in text
+
+
+def test_a_transductive_row_is_marked_in_every_format(tmp_path):
+    store(tmp_path, predict("A", leak="transductive"), predict("B"))
+    build_tables(tmp_path)
+    for name in ("table.md", "table.tex", "table.html"):
+        assert "the encoder saw the audio of the test clips" in (tmp_path / name).read_text()
+    assert "leaks on purpose" not in (tmp_path / "table.html").read_text()
+
+
+def test_intervals_are_called_what_they_are(tmp_path):
+    unknown = predict("A")
+    unknown.frame["speaker"] = None
+    store(tmp_path, unknown)
+    assert "clustered by clip (jackknife)" in build_tables(tmp_path)
+    store(tmp_path, predict("A"))
+    assert "clustered by speaker (jackknife)" in build_tables(tmp_path)
+    store(tmp_path, predict("A", speakers=1))
+    assert "in brackets" not in build_tables(tmp_path)
+
+
+def test_figures_of_removed_rows_go(tmp_path):
+    store(tmp_path, predict("A"), predict("B"))
+    build_tables(tmp_path)
+    assert len(list((tmp_path / "figures").iterdir())) == 2
+    next((tmp_path / "predictions").glob("*-b__*")).unlink()
+    build_tables(tmp_path)
+    assert len(list((tmp_path / "figures").iterdir())) == 1
