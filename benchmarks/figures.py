@@ -26,6 +26,7 @@ def draw_confusions(sections: "Sequence[Section]", folder: Path) -> "dict[tuple[
         The picture by protocol and system.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # Else the pictures of rows that are gone would stand beside those of the table.
     for earlier in folder.glob("confusion__*.png"):
         earlier.unlink()
     pictures = {}

@@ -125,7 +125,8 @@ def to_markdown(sections: Sequence[Section]) -> str:
         notes = [f"({mark}) {note}" for mark, note in _legend(section)]
         text = [f"{_escape_markdown(line)}  " for line in [*below, *notes]]
         title = f"## {_escape_markdown(_describe(section))}"
-        parts.append("\n".join([title, "", _align(lines), *text, ""]))
+        warning = [f"**{section.warning}**", ""] if section.warning else []
+        parts.append("\n".join([title, "", *warning, _align(lines), *text, ""]))
     return "\n".join(parts)
 
 
@@ -140,12 +141,13 @@ def to_latex(sections: Sequence[Section]) -> str:
         columns = [column for column in every if column.latex]
         form = "".join(column.latex for column in columns)
         below = [_explain(section, columns), *once, *section.caveats]
+        warning = rf". \textbf{{{escape_latex(section.warning)}}}" if section.warning else ""
         notes = [rf"$^{{{mark}}}$ {escape_latex(note)}" for mark, note in _legend(section)]
         lines = [
             r"\begin{table*}",
             r"\centering\footnotesize",
             r"\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{4pt}",
-            rf"\caption{{{escape_latex(_describe(section))}}}",
+            rf"\caption{{{escape_latex(_describe(section))}{warning}}}",
             rf"\begin{{tabular}}{{@{{}}p{{0.2\textwidth}}{form}@{{}}}}",
             r"\toprule",
             " & ".join(["System", *(escape_latex(column.header) for column in columns)]) + ROW_END,
@@ -185,13 +187,9 @@ def to_html(sections: Sequence[Section], pictures: Mapping[tuple[str, str], Path
                 "title": _describe(section),
                 "columns": columns,
                 "rows": [(row, ", ".join(_marks(section, row))) for row in section.rows],
-                "remarks": [
-                    _explain(section, columns),
-                    *once,
-                    *(caveat for caveat in section.caveats if caveat != section.leaky),
-                ],
+                "remarks": [_explain(section, columns), *once, *section.caveats],
                 "legend": _legend(section),
-                "leaky": section.leaky,
+                "warning": section.warning,
                 "pictures": [
                     (row.about.system, _embed(pictures[section.protocol, row.about.system]))
                     for row in section.rows
@@ -282,7 +280,8 @@ def _describe_interval(section: Section) -> str:
 
 
 def _describe(section: Section) -> str:
-    return f"{section.protocol} ({section.task}, {len(section.classes)} classes)"
+    apart = ", leaky" if section.warning else ""
+    return f"{section.protocol} ({section.task}, {len(section.classes)} classes{apart})"
 
 
 def _legend(section: Section) -> list[tuple[str, str]]:

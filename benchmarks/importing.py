@@ -66,9 +66,18 @@ def _read(source: Path, protocol: str | None) -> Predictions:
 def _read_csv(source: Path, protocol: str) -> Predictions:
     try:
         # "" is the only missing value: a class or a speaker may well be called NA or None.
-        frame = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8")
+        table = pd.read_csv(source, header=None, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:
         raise DataError(f"{source} can't be read as CSV: {error}") from None
+    # A header of the table's own, as pandas would rename a column that is there twice.
+    header = table.iloc[0]
+    if (again := header[header.duplicated()]).size:
+        raise DataError(
+            f"{source}: there are two columns {again.iloc[0]!r}; each class needs its own name, "
+            f"and none of {', '.join(ROW_COLUMNS)}"
+        )
+    frame = table.iloc[1:].reset_index(drop=True)
+    frame.columns = pd.Index(header.tolist())
     classes = tuple(name for name in frame.columns if name not in ROW_COLUMNS)
     missing = [name for name in ROW_COLUMNS if name not in frame.columns]
     if missing or len(classes) < 2:

@@ -16,7 +16,7 @@ from benchmarks.runs import BenchmarkConfig, Run, plan_runs
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
 from finetune.metrics import compute_metrics
 from finetune.predictions import Predictions, Provenance
-from ssl_audio.audit import LEAKY_ENDING, refuse_leaks
+from ssl_audio.audit import refuse_leaks
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.splits import Folds
 from ssl_audio.errors import ConfigError, DataError
@@ -149,7 +149,6 @@ def _to_predictions(
         classes=folds.classes,
         parameters=system.parameters,
         train_seconds=round(fit_seconds, 3),
-        leak="leaky" if folds.protocol.endswith(LEAKY_ENDING) else "",
     )
     frame = pd.DataFrame(probabilities, columns=list(folds.classes))
     frame.insert(0, "clip_id", folds.fold(run.config.fold).test)

@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from finetune.predictions import Predictions, Provenance
+from finetune.predictions import ROW_COLUMNS, Predictions, Provenance
 from ssl_audio.audit import LEAKY_ENDING
 from ssl_audio.errors import DataError, UserError
 
@@ -60,6 +61,24 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     aside.replace(path)
 
 
+def refuse_taken_names(classes: Sequence[str], source: str) -> None:
+    """Refuses classes that share a name with another column of predictions.
+
+    Args:
+        classes: their names.
+        source: what to name in an error.
+
+    Raises:
+        DataError: such a class.
+    """
+    taken = [name for name in classes if name in ROW_COLUMNS]
+    if taken:
+        raise DataError(
+            f"{source}: a class is called {taken[0]!r}, which names another column of the "
+            f"predictions (those are {', '.join(ROW_COLUMNS)}): rename the class"
+        )
+
+
 def check_predictions(predictions: Predictions, source: str) -> None:
     """Refuses what can't be scored.
 
@@ -68,10 +87,11 @@ def check_predictions(predictions: Predictions, source: str) -> None:
         source: what to name in an error.
 
     Raises:
-        DataError: no rows, a clip twice under one fold and seed, a label that is no class, or
-            rows that are not probabilities.
+        DataError: a class named as a column, no rows, a clip twice under one fold and seed, a
+            label that is no class, or rows that are not probabilities.
     """
     frame, classes = predictions.frame, predictions.about.classes
+    refuse_taken_names(classes, source)
     if frame.empty:
         raise DataError(f"{source}: expected predictions, got no rows")
     twice = frame[frame.duplicated(["clip_id", "fold", "seed"])]
@@ -163,13 +183,21 @@ def _leak_of(about: Provenance) -> str:
 def _refuse_contradictions(joined: list[SystemResult]) -> None:
     """Under one protocol a clip has one label and the classes are the same."""
     labels: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
+    firsts: dict[tuple[str, str], Provenance] = {}
     for result in joined:
         about = result.about
+        first = firsts.setdefault((about.protocol, about.task), about)
+        if set(about.classes) != set(first.classes):
+            raise DataError(
+                f"{about.protocol}: the classes are {', '.join(about.classes)} for {about.system} "
+                f"and {', '.join(first.classes)} for {first.system}: they can't stand in one table"
+            )
         known = labels.setdefault((about.protocol, about.task), {})
         for clip_id, label in zip(result.frame["clip_id"], result.frame["label"], strict=True):
             other, system = known.setdefault(clip_id, (label, about.system))
             if other != label:
                 raise DataError(
                     f"{about.protocol}: clip {clip_id} is {label!r} for {about.system} and "
-                    f"{other!r} for {system}: they can't stand in one table"
+                    f"{other!r} for {system}: they can't stand in one table, run one again "
+                    "with the labels of the other"
                 )

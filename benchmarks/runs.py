@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from benchmarks.results import refuse_taken_names
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import FeatureCache, System
 from ssl_audio.config import Config, build_config
@@ -88,10 +89,11 @@ def plan_runs(
 
     Raises:
         ConfigError: an unknown row, system or setting, or two rows with one title.
-        DataError: a fold that is not there or lacks a part.
+        DataError: a fold that is not there or lacks a part, or a class named as a column.
     """
     if unknown := sorted(set(only) - set(config.systems)):
         raise ConfigError(f"--only {unknown[0]}: the rows are {', '.join(config.systems)}")
+    refuse_taken_names(folds.classes, folds.protocol)
     rows = {name: _resolve(name, row) for name, row in config.systems.items()}
     _refuse_namesakes({name: title for name, (_, title, _) in rows.items()})
     chosen = [folds.fold(number) for number in config.fold_numbers] or folds.folds

@@ -18,13 +18,20 @@ from benchmarks.statistics import (
 )
 from finetune.metrics import expected_calibration_error
 from finetune.predictions import Provenance
-from ssl_audio.audit import LEAKY_ENDING
+
+Test = tuple[int, str]
+"""A fold and a clip tested in it."""
 
 LEAK_NOTES = {
     "leaky": "leaky: the split lets a system see in training what it is tested on; "
     "not comparable with honest rows",
     "transductive": "transductive: the encoder saw the audio of the test clips, without labels",
 }
+
+LEAK_WARNING = (
+    "This table leaks: training saw what is tested. Its numbers show the inflation, not the "
+    "systems, and can't be compared with those of any other table."
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """The rows of one protocol, which share a table with no other."""
+    """The rows of one protocol, which share a table with no other; leaky ones are apart."""
 
     protocol: str
     task: str
@@ -60,17 +67,14 @@ class Section:
     """Worst first."""
 
     @property
-    def leaky(self) -> str:
-        """A warning if the protocol leaks on purpose, else empty."""
-        if not self.protocol.endswith(LEAKY_ENDING):
-            return ""
-        return "This protocol leaks on purpose: its numbers show the inflation, not the systems."
+    def warning(self) -> str:
+        """What a reader must know before the numbers; empty for honest rows."""
+        return LEAK_WARNING if any(row.about.leak == "leaky" for row in self.rows) else ""
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What all readers of the table must know: of leaks, of intervals on few speakers."""
-        caveats = (self.leaky, *(row.caveat for row in self.rows))
-        return tuple(dict.fromkeys(caveat for caveat in caveats if caveat))
+        """What the number of speakers means for the intervals of these rows."""
+        return tuple(dict.fromkeys(row.caveat for row in self.rows if row.caveat))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -79,27 +83,30 @@ class Section:
 
 
 def score_all(systems: Sequence[SystemResult]) -> list[Section]:
-    """Scores every system and sorts the rows of each protocol by the headline."""
+    """Scores every system and sorts the rows of each table by the headline.
 
-    def table_of(result: SystemResult) -> tuple[str, str]:
-        return result.about.protocol, result.about.task
+    Under one protocol, rows that leak and rows that don't are two tables.
+    """
+
+    def table_of(result: SystemResult) -> tuple[str, str, bool]:
+        return result.about.protocol, result.about.task, result.about.leak == "leaky"
 
     sections = []
-    for (protocol, task), group in groupby(sorted(systems, key=table_of), table_of):
+    for (protocol, task, _), group in groupby(sorted(systems, key=table_of), table_of):
         members = list(group)
-        all_folds = {int(fold) for result in members for fold in result.frame["fold"]}
-        rows = [score(result, all_folds) for result in members]
+        all_tests = {test for result in members for test in _tests_of(result)}
+        rows = [score(result, all_tests) for result in members]
         rows.sort(key=lambda row: (row.estimates["uar"].value, row.about.system))
         sections.append(Section(protocol, task, rows[0].about.classes, tuple(rows)))
     return sections
 
 
-def score(result: SystemResult, all_folds: set[int]) -> Row:
+def score(result: SystemResult, all_tests: set[Test]) -> Row:
     """Every number of a row.
 
     Args:
         result: its predictions.
-        all_folds: that any system of the same table was tested on.
+        all_tests: folds and clips that any system of the same table was tested on.
     """
     frame, labels, probabilities = result.frame, result.labels, result.probabilities
     clusters = choose_clusters(result.speakers, list(frame["clip_id"]))
@@ -119,18 +126,25 @@ def score(result: SystemResult, all_folds: set[int]) -> Row:
         folds=folds,
         seeds=seeds,
         caveat=clusters.caveat,
-        notes=(*_find_gaps(result, all_folds), *_tell_leak(result), *result.about.notes),
+        notes=(*_find_gaps(result, all_tests), *_tell_leak(result), *result.about.notes),
     )
 
 
-def _find_gaps(result: SystemResult, all_folds: set[int]) -> tuple[str, ...]:
+def _tests_of(result: SystemResult) -> set[Test]:
+    return set(zip(result.frame["fold"].astype(int), result.frame["clip_id"], strict=True))
+
+
+def _find_gaps(result: SystemResult, all_tests: set[Test]) -> tuple[str, ...]:
     """Says so if a row was not tested on all that its neighbours were."""
-    folds = {int(fold) for fold in result.frame["fold"]}
-    grid = result.frame[["fold", "seed"]].drop_duplicates()
+    tests, num_seeds = _tests_of(result), result.frame["seed"].nunique()
+    folds, all_folds = ({fold for fold, _ in some} for some in (tests, all_tests))
     if folds != all_folds:
-        return (f"incomplete: {len(folds)} of {len(all_folds)} folds",)
-    if len(grid) < grid["fold"].nunique() * grid["seed"].nunique():
-        return ("incomplete: not every seed on every fold",)
+        names = f"fold{'s' * (len(folds) > 1)} {', '.join(map(str, sorted(folds)))}"
+        return (f"incomplete: {names} only, {len(folds)} of {len(all_folds)}",)
+    if tests != all_tests:
+        return (f"incomplete: {len(tests)} of {len(all_tests)} test clips",)
+    if len(result.frame) < len(tests) * num_seeds:
+        return ("incomplete: not every seed on every clip",)
     return ()
 
 

@@ -49,12 +49,16 @@ class Clusters:
 
 
 def choose_clusters(speakers: Sequence[str | None], clip_ids: Sequence[str]) -> Clusters:
-    """Speakers where every one is known, else clips, whose interval is too narrow."""
+    """Speakers where every one is known, else clips, whose interval is too narrow.
+
+    Predictions don't say which clips are copies of each other, so those can't be clusters.
+    """
     if any(speaker is None for speaker in speakers):
         return Clusters(
             np.asarray(clip_ids, dtype=np.str_),
             None,
-            "speakers unknown: the interval clusters by clip and is too narrow.",
+            "speakers unknown: the interval clusters by clip and is too narrow (of one speaker, "
+            "clips are alike, and copies of a clip count as different ones).",
         )
     num_speakers = len(set(speakers))
     caveat = ""

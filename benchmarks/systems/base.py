@@ -8,9 +8,9 @@ from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from ssl_audio.config import Config
+from ssl_audio.progress import with_progress
 
 Int16 = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float64]
@@ -67,10 +67,7 @@ class FeatureCache:
             if key not in self._features
         }
         name = extractor.__name__.replace("_", " ")
-        # On a terminal only (disable=None), and only where it takes over 5 s.
-        for key, waveform in tqdm(
-            new.items(), name, unit=" clips", delay=5, leave=False, disable=None
-        ):
+        for key, waveform in with_progress(new.items(), len(new), name, "clip"):
             self._features[key] = extractor(waveform, **options)
         return np.stack([self._features[key] for key in keys])
 

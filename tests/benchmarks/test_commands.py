@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+
+from finetune.predictions import Predictions
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "configs" / "benchmarks" / "quickstart.yaml"
@@ -52,6 +56,58 @@ def test_options_choose_rows_folds_and_seeds(tones, tmp_path):
     assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == [
         f"chance__fold{fold}__seed{seed}.parquet" for fold in (1, 3) for seed in (0, 7)
     ]
+
+
+def write_corpus_csv(folder, swap=""):
+    """Noise of three speakers and two classes; the classes of one speaker may be swapped."""
+    rng = np.random.default_rng(0)
+    other = {"high": "low", "low": "high"}
+    lines = ["path,emotion,speaker"]
+    for speaker in "abc":
+        for emotion in other:
+            name = f"{speaker}-{emotion}.wav"
+            soundfile.write(folder / name, rng.uniform(-0.3, 0.3, 8000), 16_000)
+            label = other[emotion] if speaker == swap else emotion
+            lines.append(f"{name},{label},{speaker}")
+    (folder / "clips.csv").write_text("\n".join(lines) + "\n")
+    return folder / "clips.csv"
+
+
+def prepare(source, output):
+    command = ("-m", "ssl_audio", "prepare", "csv", source, "--output", output)
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_changed_labels_are_not_taken_for_the_old_ones(tmp_path):
+    """A corpus whose labels were mended, prepared again in the same place."""
+    use = ("--set", f"corpus={tmp_path / 'corpus'}", "--set", "folds=csv-2/speakers3")
+    run = ("run", *use, "--only", "majority", "--folds", "1", "--output", tmp_path / "out")
+    prepare(write_corpus_csv(tmp_path), tmp_path / "corpus")
+    assert benchmarks(*run).returncode == 0
+    again = benchmarks(*run)
+    assert again.returncode == 0 and "1 of 1 runs are there already" in again.stdout
+    (speaker,) = (
+        Predictions.load(tmp_path / "out/predictions/majority__fold1__seed0.parquet")
+        .frame["speaker"]
+        .unique()
+    )
+
+    prepare(write_corpus_csv(tmp_path, swap=speaker), tmp_path / "corpus")
+    refused = benchmarks(*run)
+    assert refused.returncode == 2
+    assert "was made with other data_fingerprint: choose another --output" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+    # Beside predictions of the old labels, new ones make no table.
+    fresh = [*run[:-1], tmp_path / "fresh"]
+    assert benchmarks(*fresh, "--set", "systems.majority.title=New").returncode == 0
+    (tmp_path / "fresh/predictions/majority__fold1__seed0.parquet").rename(
+        tmp_path / "out/predictions/new__fold1__seed0.parquet"
+    )
+    refused = benchmarks("tables", "--results", tmp_path / "out")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert f"clip {speaker}-high is 'low' for New and 'high' for Majority class" in refused.stderr
 
 
 def test_print_config_runs_nothing():

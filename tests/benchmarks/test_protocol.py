@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import runs
 from benchmarks.protocol import run_benchmark
+from benchmarks.results import load_results
 from benchmarks.runs import BenchmarkConfig
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import System
@@ -124,6 +125,16 @@ def test_a_leak_stops_everything_before_it_starts(tones, spy, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["clip_id", "speaker", "fold", "seed", "label"])
+def test_a_class_named_as_a_column_is_refused(name, tones, spy, tmp_path):
+    folds = PreparedCorpus.load(tones).folds(TONES)
+    Folds(TONES, ("high", "low", name), folds.folds).save(tmp_path / "mine.csv")
+    config = configure(tones, f"folds={tmp_path / 'mine.csv'}", "systems={spy: {}}")
+    with pytest.raises(DataError, match=f"{TONES}: a class is called '{name}'.* rename the class"):
+        run_benchmark(config, tmp_path / "out")
+    assert not spy.given
+
+
 def test_a_protocol_that_leaks_on_purpose_is_marked(tones, tmp_path):
     folds = PreparedCorpus.load(tones).folds(TONES)
     Folds("tones-3/random-LEAKY", folds.classes, folds.folds).save(tmp_path / "leaky.csv")
@@ -131,8 +142,8 @@ def test_a_protocol_that_leaks_on_purpose_is_marked(tones, tmp_path):
         tones, f"folds={tmp_path / 'leaky.csv'}", "systems={chance: {}}", "fold_numbers=[1]"
     )
     run_benchmark(config, tmp_path)
-    stored = Predictions.load(tmp_path / "predictions/chance__fold1__seed0.parquet")
-    assert stored.about.leak == "leaky"
+    (result,) = load_results(tmp_path)
+    assert result.about.leak == "leaky"
 
 
 @pytest.mark.parametrize(

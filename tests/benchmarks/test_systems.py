@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.systems import SYSTEMS
+from benchmarks.systems import SYSTEMS, base
 from benchmarks.systems.base import FeatureCache, LabelledClips, UnlabelledClips
 from benchmarks.systems.logmel_statistics import log_mel_statistics
 from benchmarks.systems.mfcc_xgboost import MfccXgboost, MfccXgboostSettings
@@ -141,6 +141,20 @@ def test_features_are_extracted_once_for_each_content_and_option(tone_corpus):
     assert calls == [2, 2]
     cache.extract(waveforms, length, factor=3)
     assert calls == [2, 2, 3, 3]
+
+
+def test_features_of_new_clips_are_made_with_progress(tone_corpus, monkeypatch):
+    bars = []
+
+    def watch(items, total, description, unit):
+        bars.append((total, description, unit))
+        return items
+
+    monkeypatch.setattr(base, "with_progress", watch)
+    cache = FeatureCache()
+    for _ in range(2):
+        cache.extract(tone_corpus.views[:3], log_mel_statistics, num_mels=8)
+    assert bars == [(3, "log mel statistics", "clip"), (0, "log mel statistics", "clip")]
 
 
 def test_log_mel_statistics_follow_the_level_in_db(tone_corpus):

@@ -2,6 +2,7 @@ import csv
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from benchmarks.formats import escape_latex
+from benchmarks.importing import import_predictions
 from benchmarks.results import predictions_path, save_predictions, slug
 from benchmarks.tables import build_tables
 from finetune.predictions import Predictions, Provenance
@@ -116,7 +118,7 @@ def test_rows_say_what_a_reader_must_know(tmp_path):
     assert "Cut (a, b)" in lines and "Full" in lines and "Seen (a, c)" in lines
     assert "n = 4, indicative" in lines["Cut (a, b)"]
     assert "n = 12 " in lines["Full"]
-    assert "(a) incomplete: 1 of 2 folds" in markdown
+    assert "(a) incomplete: fold 1 only, 1 of 2" in markdown
     assert "(b) budget cut at step 300 of 600" in markdown
     assert "(c) transductive: the encoder saw the audio of the test clips" in markdown
     assert re.search(r"\| \d\d\.\d \[\d\d\.\d, \d\d\.\d\] ", lines["Full"])
@@ -140,6 +142,7 @@ def test_unknown_speakers_are_said(tmp_path):
     store(tmp_path, predictions)
     markdown = build_tables(tmp_path)
     assert "speakers unknown: the interval clusters by clip and is too narrow" in markdown
+    assert "clustered by speaker" not in markdown
     row = read_csv(tmp_path)[0]
     assert row["n_speakers"] == "" and float(row["ci_low"]) < float(row["value"])
 
@@ -228,6 +231,16 @@ def test_systems_that_disagree_about_a_label_are_refused(tmp_path):
         build_tables(tmp_path)
 
 
+def test_systems_with_other_classes_are_refused(tmp_path):
+    other = predict("Theirs")
+    frame = other.frame.rename(columns={"happy": "glad"}).iloc[:1]
+    classes = ("angry", "calm", "glad")
+    about = Provenance(system="Theirs", protocol="p-3/x", classes=classes)
+    store(tmp_path, predict("Ours"), Predictions(about, frame))
+    with pytest.raises(DataError, match=r"classes are angry, calm, glad for Theirs and angry, "):
+        build_tables(tmp_path)
+
+
 def test_a_system_whose_files_have_other_classes_is_refused(tmp_path):
     other = predict("Ours", fold=2)
     frame = other.frame.rename(columns={"happy": "glad"})
@@ -238,24 +251,87 @@ def test_a_system_whose_files_have_other_classes_is_refused(tmp_path):
         build_tables(tmp_path)
 
 
-def test_a_leaky_protocol_marks_every_row_in_every_format(tmp_path):
-    """Whoever made the predictions, and whatever they declare."""
-    store(tmp_path, predict("A", protocol="p-3/random5-LEAKY"), predict("B"))
+def marked_in(results, system, note):
+    """In which formats a row carries the mark that the note is listed under."""
+    found = set()
+    forms = {
+        "table.md": (r"^\((\w+)\) ", r"\| SYSTEM \((\w+, )*MARK\b"),
+        "table.tex": (r"^\$\^\{(\w+)\}\$ ", r" SYSTEM\$\^\{(\w+,)*MARK\b"),
+        "table.html": (r"<p><sup>(\w+)</sup> ", r">SYSTEM<sup> (\w+, )*MARK\b"),
+    }
+    for name, (listed, row) in forms.items():
+        text = (results / name).read_text(encoding="utf-8")
+        mark = re.search(listed + re.escape(note), text, re.M)
+        if mark and re.search(row.replace("SYSTEM", system).replace("MARK", mark[1]), text):
+            found.add(name)
+    return found
+
+
+FORMATS = {"table.md", "table.tex", "table.html"}
+WARNING = "This table leaks"
+
+
+def tables_with(results, text):
+    """Formats that hold a text."""
+    return {name for name in FORMATS if text in (results / name).read_text(encoding="utf-8")}
+
+
+def test_every_row_of_a_leaky_protocol_is_marked_whatever_its_file_declares(tmp_path):
+    leaky = "p-3/random5-LEAKY"
+    store(tmp_path, predict("A", protocol=leaky), predict("B"))
+    store(tmp_path, predict("C", protocol=leaky, leak="transductive"))
     build_tables(tmp_path)
-    leaks = {row["system"]: row["leak"] for row in read_csv(tmp_path)}
-    assert leaks == {"A": "leaky", "B": ""}
-    for name in ("table.md", "table.tex", "table.html"):
-        text = (tmp_path / name).read_text()
-        assert text.count("leaks on purpose") >= 1
-        assert "not comparable with honest rows" in text
+    assert {row["system"]: row["leak"] for row in read_csv(tmp_path)} == {
+        "A": "leaky",
+        "B": "",
+        "C": "leaky",
+    }
+    for system, formats in {"A": FORMATS, "B": set(), "C": FORMATS}.items():
+        assert marked_in(tmp_path, system, "leaky: ") == formats
+    assert tables_with(tmp_path, WARNING) == FORMATS
 
 
-def test_a_transductive_row_is_marked_in_every_format(tmp_path):
+def test_an_imported_row_of_a_leaky_protocol_is_marked(tmp_path):
+    source = tmp_path / "mine.csv"
+    predict("A").frame.to_csv(source, index=False)
+    import_predictions(source, "Mine", "p-3/random5-LEAKY", tmp_path)
+    build_tables(tmp_path)
+    assert {row["leak"] for row in read_csv(tmp_path)} == {"leaky"}
+    assert marked_in(tmp_path, "Mine", "leaky: ") == FORMATS
+    assert tables_with(tmp_path, WARNING) == FORMATS
+
+
+def test_a_row_declared_leaky_never_stands_beside_honest_ones(tmp_path):
+    store(tmp_path, predict("A", leak="leaky"), predict("B"))
+    markdown = build_tables(tmp_path)
+    honest, leaky = markdown.split("## p-3/x (single, 3 classes, leaky)")
+    assert "| B " in honest and "| A " not in honest and WARNING not in honest
+    assert "| A (a)" in leaky and "| B " not in leaky and WARNING in leaky
+    assert (tmp_path / "table.tex").read_text().count(r"\begin{table*}") == 2
+    assert (tmp_path / "table.html").read_text().count("<table>") == 2
+
+
+def test_a_transductive_row_carries_its_mark_in_every_format(tmp_path):
     store(tmp_path, predict("A", leak="transductive"), predict("B"))
     build_tables(tmp_path)
-    for name in ("table.md", "table.tex", "table.html"):
-        assert "the encoder saw the audio of the test clips" in (tmp_path / name).read_text()
-    assert "leaks on purpose" not in (tmp_path / "table.html").read_text()
+    assert marked_in(tmp_path, "A", "transductive: ") == FORMATS
+    assert marked_in(tmp_path, "B", "transductive: ") == set()
+    assert tables_with(tmp_path, WARNING) == set()
+
+
+def test_a_row_of_fewer_clips_is_marked(tmp_path):
+    part = predict("Part")
+    store(tmp_path, predict("Whole"), replace(part, frame=part.frame.iloc[:30]))
+    build_tables(tmp_path)
+    assert marked_in(tmp_path, "Part", "incomplete: 30 of 60 test clips") == FORMATS
+    assert marked_in(tmp_path, "Whole", "incomplete: ") == set()
+
+
+def test_a_row_of_one_fold_beside_one_of_six_is_marked(tmp_path):
+    store(tmp_path, *(predict("Six", fold=fold) for fold in range(1, 7)), predict("One"))
+    build_tables(tmp_path)
+    assert marked_in(tmp_path, "One", "incomplete: fold 1 only, 1 of 6") == FORMATS
+    assert marked_in(tmp_path, "Six", "incomplete: ") == set()
 
 
 def test_intervals_are_called_what_they_are(tmp_path):
@@ -273,6 +349,10 @@ def test_figures_of_removed_rows_go(tmp_path):
     store(tmp_path, predict("A"), predict("B"))
     build_tables(tmp_path)
     assert len(list((tmp_path / "figures").iterdir())) == 2
+    (tmp_path / "figures" / "mine.png").write_bytes(b"kept")
     next((tmp_path / "predictions").glob("*-b__*")).unlink()
     build_tables(tmp_path)
-    assert len(list((tmp_path / "figures").iterdir())) == 1
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "confusion__p-3-x__a.png",
+        "mine.png",
+    }
