@@ -1,12 +1,16 @@
 """What every system must keep to; one that is added to SYSTEMS is tested by that."""
 
+import librosa
 import numpy as np
 import pytest
 
 from benchmarks.systems import SYSTEMS, base
 from benchmarks.systems.base import FeatureCache, LabelledClips, UnlabelledClips
+from benchmarks.systems.linear import LinearSystem
 from benchmarks.systems.logmel_statistics import log_mel_statistics
-from benchmarks.systems.mfcc_xgboost import MfccXgboost, MfccXgboostSettings
+from benchmarks.systems.mfcc_statistics import mfcc_statistics
+from benchmarks.systems.mfcc_xgboost import MfccXgboost, MfccXgboostSettings, mfcc_means
+from benchmarks.systems.permuted_labels import PermutedLabels
 from finetune import metrics
 from ssl_audio.config import build_config
 from ssl_audio.errors import ConfigError
@@ -89,6 +93,7 @@ def test_titles_differ():
         ("chance", 1 / 3, 1 / 3),
         ("majority", 1 / 3, 1 / 3),
         ("logmel_statistics", 0.95, 1),
+        ("mfcc_statistics", 0.95, 1),
         ("mfcc_xgboost", 0.9, 1),
     ],
 )
@@ -98,6 +103,41 @@ def test_those_that_listen_tell_tones_apart(name, least, most, tone_corpus, cach
     answer = system.predict(UnlabelledClips(test.waveforms))
     uar = metrics.uar(metrics.confusion_matrix(test.labels, answer))
     assert least - 1e-9 <= uar <= most + 1e-9
+
+
+def test_permuted_labels_leave_nothing_to_learn(tone_corpus, cache):
+    """Tones are told apart with ease, so one seed may name all of a class alike, right or wrong."""
+    test = labelled(tone_corpus, "ef")
+    uars = []
+    for seed in range(20):
+        system = fitted("permuted_labels", tone_corpus, cache, seed)
+        answer = system.predict(UnlabelledClips(test.waveforms))
+        uars.append(metrics.uar(metrics.confusion_matrix(test.labels, answer)))
+    assert np.mean(uars) == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_permuted_labels_keep_the_frequencies_and_hide_the_validation_labels(
+    tone_corpus, cache, monkeypatch
+):
+    given = []
+    monkeypatch.setattr(LinearSystem, "fit", lambda self, *parts: given.extend(parts))
+    train, validation = labelled(tone_corpus, "abc"), labelled(tone_corpus, "d")
+    system = PermutedLabels(PermutedLabels.settings_type(), CLASSES, 0, cache)
+    system.fit(train, validation)
+    for before, after in zip((train, validation), given, strict=True):
+        assert sorted(after.labels) == sorted(before.labels)
+        assert np.mean(after.labels == before.labels) < 0.6
+        assert after.waveforms is before.waveforms
+
+
+def test_mfcc_statistics_are_means_and_deviations(tone_corpus):
+    waveform = tone_corpus.views[0]
+    statistics = mfcc_statistics(waveform, 40)
+    assert statistics.shape == (80,)
+    assert np.allclose(statistics[:40], mfcc_means(waveform, 40))
+    mfcc = librosa.feature.mfcc(y=waveform.astype(np.float32) / 32768, sr=16_000, n_mfcc=40)
+    around = mfcc - mfcc.mean(axis=1, keepdims=True)
+    assert np.allclose(statistics[40:] ** 2, (around**2).mean(axis=1), rtol=1e-3)
 
 
 def test_clips_to_be_judged_carry_nothing_but_audio():
