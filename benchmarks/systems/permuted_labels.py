@@ -11,8 +11,11 @@ from benchmarks.systems.logmel_statistics import LogMelStatistics
 class PermutedLabels(LogMelStatistics):
     """Log-mel statistics + logistic regression, with the labels of all it learns from shuffled.
 
-    A score clearly above chance, on average over seeds, means that something leaks. The validation
-    labels are shuffled too: choosing the penalty by true ones would let them into the model.
+    A score above chance, on average over seeds, means that something leaks. One seed says little:
+    all speakers meet the same accidental model, so its score scatters more than its interval tells
+    (six folds of RAVDESS speech: 11.5 % on average over ten seeds, standard deviation 2.0, where
+    chance is 12.5 %). The validation labels are shuffled too: choosing the penalty by true ones
+    would let them into the model.
     """
 
     title = "Permuted labels (log-mel statistics)"
