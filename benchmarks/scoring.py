@@ -85,14 +85,14 @@ class Section:
 def score_all(systems: Sequence[SystemResult]) -> list[Section]:
     """Scores every system and sorts the rows of each table by the headline.
 
-    Under one protocol, rows that leak and rows that don't are two tables.
+    Under one protocol, rows that leak and rows that don't are two tables; leaky ones come last.
     """
 
-    def table_of(result: SystemResult) -> tuple[str, str, bool]:
-        return result.about.protocol, result.about.task, result.about.leak == "leaky"
+    def table_of(result: SystemResult) -> tuple[bool, str, str]:
+        return result.about.leak == "leaky", result.about.protocol, result.about.task
 
     sections = []
-    for (protocol, task, _), group in groupby(sorted(systems, key=table_of), table_of):
+    for (_, protocol, task), group in groupby(sorted(systems, key=table_of), table_of):
         members = list(group)
         all_tests = {test for result in members for test in _tests_of(result)}
         rows = [score(result, all_tests) for result in members]
@@ -140,7 +140,7 @@ def _find_gaps(result: SystemResult, all_tests: set[Test]) -> tuple[str, ...]:
     folds, all_folds = ({fold for fold, _ in some} for some in (tests, all_tests))
     if folds != all_folds:
         names = f"fold{'s' * (len(folds) > 1)} {', '.join(map(str, sorted(folds)))}"
-        return (f"incomplete: {names} only, {len(folds)} of {len(all_folds)}",)
+        return (f"incomplete: {names} only, of {len(all_folds)}",)
     if tests != all_tests:
         return (f"incomplete: {len(tests)} of {len(all_tests)} test clips",)
     if len(result.frame) < len(tests) * num_seeds:

@@ -57,8 +57,8 @@ def choose_clusters(speakers: Sequence[str | None], clip_ids: Sequence[str]) -> 
         return Clusters(
             np.asarray(clip_ids, dtype=np.str_),
             None,
-            "speakers unknown: the interval clusters by clip and is too narrow (of one speaker, "
-            "clips are alike, and copies of a clip count as different ones).",
+            "speakers unknown: the interval clusters by clip and is too narrow (clips of "
+            "one speaker are alike, and copies of a clip count as different ones).",
         )
     num_speakers = len(set(speakers))
     caveat = ""

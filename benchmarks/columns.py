@@ -1,0 +1,108 @@
+"""What the columns of a table say, in every format."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.scoring import Row
+from benchmarks.statistics import ENOUGH_SPEAKERS
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column after the system's name."""
+
+    header: str
+    text: Callable[[Row], str]
+    """What a cell says."""
+    value: Callable[[Row], float | str | None]
+    """What a cell sorts by; None sorts last."""
+    once: bool = False
+    """If every row says the same, it is said once, below the table."""
+    latex: str = "l"
+    """Its form in LaTeX; empty if it is left out, as a page is narrower than a screen."""
+    small: bool = False
+    """In small print in LaTeX."""
+    meaning: str = ""
+    """Explains the header below the table."""
+
+
+def _score_column(metric: str, header: str, meaning: str) -> Column:
+    return Column(
+        header,
+        lambda row: _describe_score(row, metric),
+        lambda row: row.estimates[metric].value,
+        meaning=f"{header}: {meaning}.",
+    )
+
+
+def _describe_score(row: Row, metric: str) -> str:
+    estimate = row.estimates[metric]
+    if estimate.low is None or estimate.high is None:
+        return f"{100 * estimate.value:.1f}"
+    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def _describe_fold_sd(row: Row) -> str:
+    spread = row.fold_sds["uar"]
+    return "" if spread is None else f"{100 * spread:.1f}"
+
+
+def _describe_speakers(row: Row) -> str:
+    if row.num_speakers is None:
+        return "unknown"
+    few = ", indicative" if row.num_speakers < ENOUGH_SPEAKERS else ""
+    return f"n = {row.num_speakers}{few}"
+
+
+def _describe_weights(row: Row) -> str:
+    weights = row.about.parameters
+    if weights is None:
+        return ""
+    if weights < 1000:
+        return str(weights)
+    return f"{weights / 1e3:.1f} k" if weights < 1e6 else f"{weights / 1e6:.1f} M"
+
+
+def _describe_seconds(row: Row) -> str:
+    seconds = row.about.train_seconds
+    return "" if seconds is None else f"{seconds:.1f}"
+
+
+COLUMNS = (
+    _score_column("uar", "UAR", "unweighted average recall"),
+    _score_column("wa", "WA", "accuracy"),
+    _score_column("macro_f1", "Macro-F1", "unweighted mean of the classes' F1"),
+    Column(
+        "Fold SD",
+        _describe_fold_sd,
+        lambda row: row.fold_sds["uar"],
+        meaning="Fold SD: standard deviation of the UAR over folds, in points.",
+    ),
+    Column("Speakers", _describe_speakers, lambda row: row.num_speakers, small=True),
+    Column("Clips", lambda row: str(row.num_clips), lambda row: row.num_clips, once=True, latex=""),
+    Column("Folds", lambda row: str(len(row.folds)), lambda row: len(row.folds), once=True),
+    Column("Seeds", lambda row: str(len(row.seeds)), lambda row: len(row.seeds), once=True),
+    Column(
+        "ECE",
+        lambda row: f"{100 * row.estimates['calibration_error'].value:.1f}",
+        lambda row: row.estimates["calibration_error"].value,
+        latex="",
+        meaning="ECE: expected calibration error, 15 bins.",
+    ),
+    Column("Weights", _describe_weights, lambda row: row.about.parameters, once=True),
+    Column(
+        "Training, s",
+        _describe_seconds,
+        lambda row: row.about.train_seconds,
+        latex="",
+        meaning="Training: seconds for one fold and seed, on average.",
+    ),
+    Column(
+        "Pretrained on",
+        lambda row: row.about.pretraining_data,
+        lambda row: row.about.pretraining_data or None,
+        once=True,
+        latex=r"p{0.12\textwidth}",
+        small=True,
+    ),
+)
