@@ -26,7 +26,7 @@ quickstart: install
 	@$(PY) -m ssl_audio quickstart $(if $(DATA),--data "$(DATA)") $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUTPUT),--output "$(OUTPUT)") $(foreach item,$(MAP),--map "$(item)")
 
 test: install
-	@$(PY) -m pytest
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 
 lint: install
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
