@@ -35,12 +35,8 @@ def build_app(help_text: str) -> typer.Typer:
     """An empty command line with the house's settings."""
     app = typer.Typer(help=help_text, add_completion=False, pretty_exceptions_enable=False)
     # A callback keeps a command line with one command from losing that command's name.
-    app.callback()(_no_options)
+    app.callback()(lambda: None)
     return app
-
-
-def _no_options() -> None:
-    pass
 
 
 def resolve(

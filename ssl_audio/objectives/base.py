@@ -1,5 +1,6 @@
 """What the training loop needs of an objective."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import torch
@@ -47,14 +48,14 @@ def to_float(waveform: Tensor) -> Tensor:
     return waveform.to(torch.float32) / 32768.0
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """A module that holds an encoder, takes a ``Batch`` and returns a ``StepOutput``."""
 
     encoder: AudioEncoder
 
+    @abstractmethod
     def forward(self, batch: Batch) -> StepOutput:
         """One training step's loss."""
-        raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def reconstruct(self, batch: Batch) -> Reconstruction | None:
         """Pictures of what the objective makes of hidden parts; None if it reconstructs nothing."""

@@ -127,6 +127,8 @@ def test_refuse_leaks(clips, fold):
 def test_refuse_leaks_passes_warnings(clips, fold):
     moved, *rest = fold.train
     broken = replace(fold, train=tuple(rest), validation=(*fold.validation, moved))
+    severities = {finding.severity for finding in audit_fold(clips, broken, "some-2/x")}
+    assert severities == {"warning"}
     refuse_leaks(clips, Folds("some-2/x", ("a", "b"), (broken,)), 1)
 
 
