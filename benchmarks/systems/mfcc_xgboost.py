@@ -3,8 +3,8 @@
 The public original resamples the minority classes before it splits, and splits at random; here
 SMOTE sees the training clips of the fold only. It also gives both ``learning_rate=0.01`` and
 ``eta=0.1``, two names of one parameter: the booster uses 0.01 then, whatever their order (read from
-the saved configuration of xgboost 3.2). The value here is 0.1, what its author names beside it,
-which fits 200 trees better; a recipe can set 0.01.
+the saved configuration of xgboost 3.2). The value here is 0.1, the other one that its author
+gives, chosen before any result was seen; a recipe can set 0.01.
 """
 
 from collections.abc import Sequence
