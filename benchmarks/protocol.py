@@ -3,9 +3,9 @@
 import resource
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,15 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.results import predictions_path, save_predictions
 from benchmarks.runs import BenchmarkConfig, Run, plan_runs
-from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
+from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, UnlabelledClips
 from finetune.metrics import compute_metrics
 from finetune.predictions import Predictions, Provenance
 from ssl_audio.audit import refuse_leaks
+from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.splits import Folds
 from ssl_audio.errors import ConfigError, DataError
-from ssl_audio.run_record import read_run_record, write_run_record
+from ssl_audio.run_record import git_commit, read_run_record, write_run_record
 
 
 def run_benchmark(config: BenchmarkConfig, output: Path, only: Sequence[str] = ()) -> None:
@@ -91,7 +92,24 @@ def _run(run: Run, corpus: PreparedCorpus, folds: Folds, output: Path, cache: Fe
     _refuse_improbable(probabilities, (len(fold.test), len(folds.classes)), run.name)
 
     test = _labelled(corpus, folds, fold.test)
-    predictions = _to_predictions(run, folds, test, probabilities, system, fitted - start)
+    audio_seconds = sum(map(len, withheld.waveforms)) / SAMPLE_RATE
+    about = Provenance(
+        system=run.config.title,
+        protocol=folds.protocol,
+        classes=folds.classes,
+        parameters=system.parameters,
+        train_seconds=round(fitted - start, 3),
+        real_time_factor=round((predicted - fitted) / audio_seconds, 7),
+        pretraining_data=system.pretraining_data,
+        reduced=run.config.reduced,
+        notes=system.notes,
+        copies=_find_copies(corpus, fold.test),
+        data=corpus.fingerprint,
+        split=folds.fingerprint,
+        code=git_commit() or "",
+        weights=system.weights,
+    )
+    predictions = _to_predictions(run, folds, test, probabilities, about)
     record_folder = _record_folder(run, output)
     record_folder.mkdir(parents=True, exist_ok=True)
     peak = _peak_mebibytes()
@@ -140,16 +158,8 @@ def _to_predictions(
     folds: Folds,
     test: LabelledClips,
     probabilities: Floats,
-    system: System[Any],
-    fit_seconds: float,
+    about: Provenance,
 ) -> Predictions:
-    about = Provenance(
-        system=run.config.title,
-        protocol=folds.protocol,
-        classes=folds.classes,
-        parameters=system.parameters,
-        train_seconds=round(fit_seconds, 3),
-    )
     frame = pd.DataFrame(probabilities, columns=list(folds.classes))
     frame.insert(0, "clip_id", folds.fold(run.config.fold).test)
     frame.insert(1, "speaker", test.speakers)
@@ -157,6 +167,15 @@ def _to_predictions(
     frame.insert(3, "seed", run.config.seed)
     frame.insert(4, "label", [folds.classes[label] for label in test.labels])
     return Predictions(about, frame)
+
+
+def _find_copies(corpus: PreparedCorpus, clip_ids: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Clips with the same audio, group by group."""
+    groups: defaultdict[str | None, list[str]] = defaultdict(list)
+    for index in corpus.indices(clip_ids):
+        clip = corpus.clips[index]
+        groups[clip.audio_sha256].append(clip.clip_id)
+    return tuple(tuple(sorted(group)) for group in groups.values() if len(group) > 1)
 
 
 def _refuse_improbable(probabilities: Floats, shape: tuple[int, int], name: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -162,17 +162,30 @@ def _join(parts: list[tuple[Path, Predictions]]) -> SystemResult:
     abouts = [predictions.about for _, predictions in parts]
     seconds = [about.train_seconds for about in abouts if about.train_seconds is not None]
     weights = [about.parameters for about in abouts if about.parameters is not None]
-    pools = dict.fromkeys(about.pretraining_data for about in abouts if about.pretraining_data)
+    factors = [about.real_time_factor for about in abouts if about.real_time_factor is not None]
     about = replace(
         first.about,
         parameters=max(weights, default=None),
         train_seconds=sum(seconds) / len(seconds) if seconds else None,
-        pretraining_data="; ".join(pools),
+        real_time_factor=sum(factors) / len(factors) if factors else None,
+        pretraining_data=_join_texts(about.pretraining_data for about in abouts),
         leak=min((_leak_of(about) for about in abouts), key=LEAKS.index),
         notes=tuple(dict.fromkeys(note for about in abouts for note in about.notes)),
+        copies=tuple(sorted({group for about in abouts for group in about.copies})),
+        data=_join_texts(about.data for about in abouts),
+        split=_join_texts(about.split for about in abouts),
+        code=_join_texts(about.code for about in abouts),
+        weights=_join_texts(about.weights for about in abouts),
+        reduced=_join_texts(about.reduced for about in abouts),
+        contaminated=_join_texts(about.contaminated for about in abouts),
     )
     check_predictions(Predictions(about, frame), f"{first_file.parent}, {about.system}")
     return SystemResult(about, frame)
+
+
+def _join_texts(texts: Iterable[str]) -> str:
+    """Every different one that is not empty, in the order of the runs."""
+    return "; ".join(dict.fromkeys(filter(None, texts)))
 
 
 def _leak_of(about: Provenance) -> str:

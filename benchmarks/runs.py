@@ -24,6 +24,9 @@ class RowConfig(Config):
     """A name in ``SYSTEMS``; the row's own name if empty."""
     title: str = ""
     """As printed; the system's title if empty."""
+    reduced: str = ""
+    """How this is smaller than what the system stands for, e.g. ``12 of 71 epochs``; the row's
+    name then says ``reduced``."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """What differs from the system's defaults."""
 
@@ -50,6 +53,7 @@ class RunConfig(Config):
     row: str
     system: str
     title: str
+    reduced: str
     settings: dict[str, Any]
     protocol: str
     fold: int
@@ -105,6 +109,7 @@ def plan_runs(
                 row=name,
                 system=system,
                 title=title,
+                reduced=config.systems[name].reduced,
                 settings=settings.model_dump(mode="json"),
                 protocol=folds.protocol,
                 fold=fold.number,
@@ -132,7 +137,8 @@ def _resolve(name: str, row: RowConfig) -> tuple[str, str, Config]:
         settings = build_config(SYSTEMS[system].settings_type, row.settings)
     except ConfigError as error:
         raise ConfigError(f"systems.{name}.settings: {error}") from None
-    return system, row.title or SYSTEMS[system].title, settings
+    title = (row.title or SYSTEMS[system].title) + SYSTEMS[system].suffix(settings)
+    return system, title + (", reduced" if row.reduced else ""), settings
 
 
 def _refuse_namesakes(titles: dict[str, str]) -> None:

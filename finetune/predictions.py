@@ -31,12 +31,28 @@ class Provenance:
     parameters: int | None = None
     """Number of weights; None where the count means nothing (chance)."""
     train_seconds: float | None = None
+    real_time_factor: float | None = None
+    """Seconds of judging for each second of audio; features included where they were not cached."""
     pretraining_data: str = ""
     """Pool that the encoder saw without labels; empty if none."""
     leak: str = ""
     """Empty, ``transductive`` or ``leaky``."""
+    reduced: str = ""
+    """How the run is smaller than what its name stands for; empty if it is not."""
+    contaminated: str = ""
+    """How labels of the test corpus reached the weights elsewhere; empty if not known to."""
     notes: tuple[str, ...] = field(default=())
     """What a reader must know: ``budget cut at step 300 of 600``, ``random weights``."""
+    copies: tuple[tuple[str, ...], ...] = field(default=())
+    """Clips of the test that are one recording, by clip_id; a clip alone is not listed."""
+    data: str = ""
+    """Fingerprint of the labelled clips; empty if unknown, as are those below."""
+    split: str = ""
+    """Fingerprint of the folds."""
+    code: str = ""
+    """Commit that the run was made by."""
+    weights: str = ""
+    """Pretrained weights that the run started from, by name and sha256; empty if none."""
 
 
 @dataclass(frozen=True)
@@ -76,4 +92,5 @@ class Predictions:
             raise DataError(f"{path} is not a predictions file: {error!r}") from None
         about["classes"] = tuple(about["classes"])
         about["notes"] = tuple(about["notes"])
+        about["copies"] = tuple(map(tuple, about.get("copies", ())))
         return cls(Provenance(**about), table.to_pandas())

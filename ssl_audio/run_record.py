@@ -57,7 +57,7 @@ def write_run_record(
         "command": command,
         "config": config.model_dump(mode="json"),
         "seed": seed,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "device": device,
@@ -87,7 +87,7 @@ def read_run_record(output: Path) -> dict[str, Any]:
     return record
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Of the checkout that this package runs from; None in an installed wheel."""
     folder = Path(__file__).resolve().parent
     if not (folder.parent / ".git").exists():

@@ -35,6 +35,18 @@ class LabelledClips:
     """(clips,) int64 indices of the system's classes."""
     speakers: tuple[str | None, ...]
     """Per clip; None where unknown."""
+    inner: npt.NDArray[np.int64] | None = None
+    """(clips,) which inner fold holds the clip out while settings are chosen, if the protocol
+    chooses by cross-validation; None: settings are chosen on the validation clips."""
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> "LabelledClips":
+        """The chosen clips, outside any inner fold."""
+        places = np.flatnonzero(chosen).tolist()
+        return LabelledClips(
+            [self.waveforms[place] for place in places],
+            self.labels[places],
+            tuple(self.speakers[place] for place in places),
+        )
 
 
 class FeatureCache:
@@ -93,10 +105,30 @@ class System(ABC, Generic[SettingsType]):
         self.seed = seed
         self.cache = cache
 
+    @classmethod
+    def suffix(cls, settings: SettingsType) -> str:
+        """What the settings add to the row's name, whoever gives it: ``, random weights``."""
+        return ""
+
     @property
     def parameters(self) -> int | None:
         """Number of fitted weights; None where the count means nothing."""
         return None
+
+    @property
+    def pretraining_data(self) -> str:
+        """Pool that the weights saw before; empty if none."""
+        return ""
+
+    @property
+    def weights(self) -> str:
+        """Pretrained weights that fitting started from, by name and sha256; empty if none."""
+        return ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the row must know."""
+        return ()
 
     @abstractmethod
     def fit(self, train: LabelledClips, validation: LabelledClips) -> None:

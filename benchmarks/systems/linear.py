@@ -16,7 +16,7 @@ from benchmarks.systems.base import (
     UnlabelledClips,
     spread,
 )
-from finetune import metrics
+from benchmarks.systems.selection import choose_and_fit
 from ssl_audio.config import Config
 
 
@@ -34,18 +34,9 @@ class LinearSystem(System[LinearSettingsType]):
     """Logistic regression on scaled features; the features are the subclass's."""
 
     def fit(self, train: LabelledClips, validation: LabelledClips) -> None:
-        """Fits one model for each penalty and keeps the best on the validation clips."""
-        features = self.features(train.waveforms)
-        best = -1.0
-        for inverse_penalty in self.settings.inverse_penalties:
-            model = make_pipeline(
-                StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=5000)
-            )
-            model.fit(features, train.labels)
-            answer = self._answer(model, validation.waveforms)
-            score = float(metrics.uar(metrics.confusion_matrix(validation.labels, answer)))
-            if score > best:
-                best, self._model = score, model
+        """Fits one model for each penalty; the fold's validation chooses among them."""
+        penalties = self.settings.inverse_penalties
+        self._model = choose_and_fit(penalties, self._fit, self._answer, train, validation)
 
     @property
     def parameters(self) -> int | None:
@@ -60,6 +51,11 @@ class LinearSystem(System[LinearSettingsType]):
     @abstractmethod
     def features(self, waveforms: Sequence[Int16]) -> Floats:
         """(clips, features) float64 of what each clip alone sounds like."""
+
+    def _fit(self, inverse_penalty: float, clips: LabelledClips) -> Pipeline:
+        regression = LogisticRegression(C=inverse_penalty, max_iter=5000)
+        model: Pipeline = make_pipeline(StandardScaler(), regression)
+        return model.fit(self.features(clips.waveforms), clips.labels)
 
     def _answer(self, model: Pipeline, waveforms: Sequence[Int16]) -> Floats:
         probabilities = model.predict_proba(self.features(waveforms))
