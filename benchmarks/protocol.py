@@ -17,9 +17,9 @@ from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, Unlabel
 from finetune.metrics import compute_metrics
 from finetune.predictions import Predictions, Provenance
 from ssl_audio.audit import refuse_leaks
+from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.splits import Folds
 from ssl_audio.errors import ConfigError, DataError
 from ssl_audio.run_record import git_commit, read_run_record, write_run_record
 

@@ -12,8 +12,8 @@ from benchmarks.results import refuse_taken_names
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import FeatureCache, System
 from ssl_audio.config import Config, build_config
+from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.splits import Fold, Folds
 from ssl_audio.errors import ConfigError, DataError
 
 

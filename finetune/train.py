@@ -25,9 +25,9 @@ from ssl_audio import pictures
 from ssl_audio.audit import refuse_leaks
 from ssl_audio.build import build_encoder, count_tokens
 from ssl_audio.checkpoint import write_folder
+from ssl_audio.data.folds import Fold
 from ssl_audio.data.manifest import read_manifest, write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
-from ssl_audio.data.splits import Fold
 from ssl_audio.data.stream import CropStream
 from ssl_audio.draws import Stream, uniform
 from ssl_audio.encoder import AudioEncoder, AudioEncoderFeatureExtractor

@@ -11,7 +11,7 @@ _WHERE = {
     "AudioEncoderConfig": "encoder_config",
     "AudioEncoderFeatureExtractor": "encoder",
     "Clip": "data.manifest",
-    "Folds": "data.splits",
+    "Folds": "data.folds",
     "LogMel": "features",
     "PreparedCorpus": "data.prepared",
 }

@@ -7,8 +7,8 @@ from ssl_audio.audit.identical import find_duplicates, find_identical_audio, fin
 from ssl_audio.audit.parts import FoldClips
 from ssl_audio.audit.report import Finding, format_report, has_leak, write_json
 from ssl_audio.audit.speakers import find_shared_speakers, find_unknown_speakers
+from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip, read_manifest
-from ssl_audio.data.splits import Fold, Folds
 from ssl_audio.errors import DataError, UserError
 
 __all__ = [

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ssl_audio.audit.report import Severity
+from ssl_audio.data.folds import PARTS, Fold
 from ssl_audio.data.manifest import Clip
-from ssl_audio.data.splits import PARTS, Fold
 from ssl_audio.errors import DataError
 
 SHARING: dict[tuple[str, str], Severity] = {

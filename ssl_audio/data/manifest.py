@@ -11,6 +11,8 @@ from ssl_audio.errors import DataError
 
 SAMPLE_RATE = 16_000
 """Hz; every prepared clip has it."""
+BETWEEN_EMOTIONS = "|"
+"""In the label of a clip that holds more than one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class Clip:
     gender: str | None = None
     """``female`` or ``male``."""
     emotion: str | None = None
-    """Name of the class; None is unlabelled."""
+    """Name of the class; None is unlabelled, ``angry|sad`` holds more than one emotion."""
     intensity: str | None = None
     text: str | None = None
     """What is said: a transcript or the number of a statement."""
@@ -63,6 +65,11 @@ class Clip:
         if self.num_samples is None:
             raise ValueError(f"{self.clip_id} has not been prepared: its length is unknown")
         return self.num_samples / SAMPLE_RATE
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Every emotion that the clip holds; none if it is unlabelled."""
+        return () if self.emotion is None else tuple(self.emotion.split(BETWEEN_EMOTIONS))
 
     def with_measured(self, **measured: object) -> "Clip":
         """The same clip with measured fields filled in."""

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from ssl_audio.data.audio import Int16, measure
 from ssl_audio.data.corpora import CORPORA, CorpusReader, Listing, Quarantined
+from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import SAMPLE_RATE, Clip
 from ssl_audio.data.prepared import PreparedCorpus, folds_path, write_corpus
-from ssl_audio.data.splits import Folds
 from ssl_audio.errors import DataError, UserError
 from ssl_audio.progress import with_progress
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import Clip, read_manifest, write_manifest
-from ssl_audio.data.splits import Folds
 from ssl_audio.errors import DataError
 
 Int16 = npt.NDArray[np.int16]

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus, folds_path, write_corpus
-from ssl_audio.data.splits import Fold, Folds
 
 TONES = "tones-3/speakers3"
 PITCHES_HZ = {"high": 1600, "low": 200, "mid": 600}

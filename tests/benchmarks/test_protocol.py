@@ -12,8 +12,8 @@ from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import System
 from finetune.predictions import Predictions
 from ssl_audio.config import load_config
+from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.splits import Fold, Folds
 from ssl_audio.errors import ConfigError, DataError, UserError
 
 TONES = "tones-3/speakers3"

@@ -23,9 +23,9 @@ from finetune.predictions import Predictions
 from finetune.train import FineTuning, LabelledStream
 from finetune.train import finetune as run_finetune
 from ssl_audio.config import load_config
+from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip, read_manifest
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.splits import Fold, Folds
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import DataError, UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_audio.data.audio import Int16
+from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import Clip
-from ssl_audio.data.splits import Folds, build_folds
+from ssl_audio.data.splits import build_folds
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from ssl_audio.data.corpora.base import CorpusReader, Listing, Quarantined
 from ssl_audio.data.corpora.files import AudioFiles, bare_name, existing
+from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import Clip
-from ssl_audio.data.splits import Folds, build_folds, emobox6
+from ssl_audio.data.ravdess_splits import emobox6
+from ssl_audio.data.splits import build_folds
 from ssl_audio.errors import DataError, UserError
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -51,7 +53,7 @@ class Ravdess(CorpusReader):
         speech = [clip for clip in clips if clip.split == "speech"]
         if len({clip.speaker for clip in speech}) < NUM_ACTORS:
             return [build_folds("ravdess-speech", speech, EMOTIONS)]
-        return [emobox6(speech, EMOTIONS)]
+        return [emobox6("ravdess-speech", speech, EMOTIONS)]
 
 
 def find_files(source: Path) -> AudioFiles:

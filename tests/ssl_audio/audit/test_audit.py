@@ -13,8 +13,9 @@ from ssl_audio.audit import (
     has_leak,
     refuse_leaks,
 )
+from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip, write_manifest
-from ssl_audio.data.splits import Fold, Folds, build_folds, random5_leaky
+from ssl_audio.data.splits import build_folds, random5_leaky
 from ssl_audio.errors import DataError, UserError
 
 

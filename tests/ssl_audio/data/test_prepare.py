@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from ssl_audio.__main__ import app
 from ssl_audio.data.corpora import CORPORA
+from ssl_audio.data.folds import Folds
 from ssl_audio.data.prepare import describe, parse_columns, prepare
 from ssl_audio.data.prepared import PreparedCorpus, folds_path
-from ssl_audio.data.splits import Folds
 from ssl_audio.errors import DataError, UserError
 
 

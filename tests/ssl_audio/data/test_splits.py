@@ -7,17 +7,11 @@ from hypothesis import strategies as st
 
 from finetune.predictions import ROW_COLUMNS
 from ssl_audio.data.corpora.ravdess import EMOTIONS, Ravdess, parse_clip
+from ssl_audio.data.dealing import TAKEN_NAMES
+from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import Clip
-from ssl_audio.data.splits import (
-    EMOBOX_TEST_ACTORS,
-    TAKEN_NAMES,
-    Folds,
-    build_folds,
-    dedup5,
-    emobox6,
-    random5_leaky,
-    speakers6,
-)
+from ssl_audio.data.ravdess_splits import EMOBOX_TEST_ACTORS, emobox6
+from ssl_audio.data.splits import build_folds, dedup5, random5_leaky, speakers6
 from ssl_audio.errors import DataError
 
 ACTORS = [f"{actor:02d}" for actor in range(1, 25)]
@@ -90,7 +84,7 @@ def test_emobox6_is_the_published_list():
 def test_emobox6_validates_each_actor_once_two_of_each_gender():
     clips = ravdess_speech()
     counts = Counter()
-    for fold in emobox6(clips, EMOTIONS).folds:
+    for fold in emobox6("ravdess-speech", clips, EMOTIONS).folds:
         actors = speakers_of(clips, fold.validation)
         assert sum(int(actor) % 2 for actor in actors) == 2 and len(actors) == 4
         counts.update(actors)
@@ -101,7 +95,7 @@ def test_emobox6_never_changes():
     """Stored results hang on it."""
     validated = [
         sorted(speakers_of(ravdess_speech(), fold.validation))
-        for fold in emobox6(ravdess_speech(), EMOTIONS).folds
+        for fold in emobox6("ravdess-speech", ravdess_speech(), EMOTIONS).folds
     ]
     assert validated == [
         ["09", "12", "14", "19"],
@@ -116,7 +110,7 @@ def test_emobox6_never_changes():
 def test_emobox6_needs_every_actor():
     clips = [clip for clip in ravdess_speech() if clip.speaker not in ("03", "17")]
     with pytest.raises(DataError, match="needs all 24 actors, without clips are 03, 17"):
-        emobox6(clips, EMOTIONS)
+        emobox6("ravdess-speech", clips, EMOTIONS)
     (folds,) = Ravdess().build_folds(clips)
     assert folds.protocol == "ravdess-speech-8/speakers6"
     assert_partition(folds, clips)
