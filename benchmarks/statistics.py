@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 from finetune import metrics
 
@@ -126,3 +126,103 @@ def spread_over_folds(confusion: Floats, score: Score) -> float | None:
         score: one of ``SCORES``.
     """
     return float(np.std(score(confusion), ddof=1)) if len(confusion) > 1 else None
+
+
+def paired_estimate(first: Floats, second: Floats, score: Score) -> Estimate:
+    """Difference of two pooled scores with its 95 % interval, as in ``pooled_estimate``.
+
+    Args:
+        first: (clusters, classes, classes) of one system.
+        second: the same clusters of the other.
+        score: one of ``SCORES``.
+    """
+    value = float(score(first.sum(axis=0)) - score(second.sum(axis=0)))
+    num_clusters = len(first)
+    if num_clusters < 2:
+        return Estimate(value)
+    # A pseudo-value is off the pooled one by (clusters - 1) times what leaving it out changes.
+    variance = np.sum((pseudo_values(first, second, score) - value) ** 2)
+    error = np.sqrt(variance / (num_clusters * (num_clusters - 1)))
+    half = float(stats.t.ppf(0.975, num_clusters - 1) * error)
+    return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
+
+
+def pseudo_values(first: Floats, second: Floats, score: Score) -> Floats:
+    """What each cluster contributes to the difference of two pooled scores.
+
+    Where every speaker has equally many clips of each class, these are the differences of the
+    speakers' own UARs; elsewhere a speaker's own UAR would leave out the classes it lacks.
+
+    Source: Tukey 1958, "Bias and confidence in not quite large samples" (abstract): clusters times
+    the pooled difference, minus (clusters - 1) times the one without the cluster.
+
+    Args:
+        first: (clusters, classes, classes) of one system.
+        second: the same clusters of the other.
+        score: one of ``SCORES``.
+
+    Returns:
+        (clusters,) float64, in units of the score.
+    """
+    num_clusters, pooled_first, pooled_second = len(first), first.sum(axis=0), second.sum(axis=0)
+    pooled = score(pooled_first) - score(pooled_second)
+    left_out = score(pooled_first - first) - score(pooled_second - second)
+    return np.asarray(num_clusters * pooled - (num_clusters - 1) * left_out)
+
+
+def p_over_speakers(differences: Floats) -> float:
+    """Two-sided p of a difference paired over speakers: Wilcoxon's signed-rank test.
+
+    Args:
+        differences: (speakers,) from ``pseudo_values``.
+    """
+    # Shares of equal counts differ in the last bits; equal ones must tie, and zeros be zero.
+    rounded = np.round(differences, 10)
+    if not rounded.any():
+        return 1.0
+    return float(stats.wilcoxon(rounded).pvalue)
+
+
+def p_over_folds(differences: Floats, test_to_train: float) -> float:
+    """Two-sided p of a difference over folds whose training sets overlap.
+
+    The plain paired t takes folds for independent; this one widens its variance from 1/folds to
+    1/folds + num_test / num_train.
+
+    Source: Nadeau and Bengio 2003, "Inference for the Generalization Error", section 3, equation
+    with the corrected resampled t.
+
+    Args:
+        differences: (folds,) of the two systems, at least two.
+        test_to_train: clips tested in a fold over clips of all other folds.
+    """
+    error = corrected_error(float(np.std(differences, ddof=1)), len(differences), test_to_train)
+    return _two_sided_p(float(np.mean(differences)), error, len(differences) - 1)
+
+
+def corrected_error(fold_sd: float, num_folds: int, test_to_train: float) -> float:
+    """Standard error of a mean over folds, corrected as in ``p_over_folds``."""
+    return fold_sd * float(np.sqrt(1 / num_folds + test_to_train))
+
+
+def _two_sided_p(mean: float, error: float, degrees: int) -> float:
+    """Of Student's t; equal differences, which have no error, decide by being zero or not."""
+    if error < 1e-12:
+        return 1.0 if abs(mean) < 1e-12 else 0.0
+    return float(2 * stats.t.sf(abs(mean) / error, degrees))
+
+
+def detectable_effect(num_clusters: int, alpha: float, power: float) -> float:
+    """Difference, in standard deviations of the clusters, that a two-sided paired t test finds.
+
+    The noncentral t is inverted directly: statsmodels' ``TTestPower`` agrees from 24 clusters on,
+    and gives up silently (answering 10) for few clusters with a small ``alpha``.
+
+    Args:
+        num_clusters: at least 2.
+        alpha: chance of a difference found where there is none.
+        power: chance of finding it.
+    """
+    degrees = num_clusters - 1
+    threshold = stats.t.isf(alpha / 2, degrees)
+    return float(special.nctdtrinc(degrees, 1 - power, threshold) / np.sqrt(num_clusters))

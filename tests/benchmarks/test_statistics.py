@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
 from benchmarks import statistics
 from finetune import metrics
@@ -87,3 +88,45 @@ def test_clusters_say_what_the_interval_rests_on(speakers, num_speakers, caveat)
     assert clusters.num_speakers == num_speakers
     assert caveat in clusters.caveat
     assert bool(clusters.caveat) == bool(caveat)
+
+
+def test_pseudo_values_are_what_leaving_a_speaker_out_changes():
+    rng = np.random.default_rng(6)
+    first, second = simulate(rng, 9, uneven=True), simulate(rng, 9, uneven=True)
+
+    def pooled(skip=None):
+        kept = [number for number in range(9) if number != skip]
+        return np.subtract(*(metrics.uar(part[kept].sum(axis=0)) for part in (first, second)))
+
+    slow = [9 * pooled() - 8 * pooled(skip) for skip in range(9)]
+    assert statistics.pseudo_values(first, second, metrics.uar) == pytest.approx(slow)
+    one = statistics.paired_estimate(first, np.zeros_like(second) + np.eye(8), metrics.uar)
+    alone = statistics.pooled_estimate(first, metrics.uar)
+    assert one.high - one.value == pytest.approx(alone.high - alone.value)
+
+
+def test_balanced_pseudo_values_are_the_speakers_own_differences():
+    rng = np.random.default_rng(7)
+    first, second = simulate(rng, 24), simulate(rng, 24)
+    own = metrics.uar(first) - metrics.uar(second)
+    assert statistics.pseudo_values(first, second, metrics.uar) == pytest.approx(own)
+
+
+def test_six_folds_with_fold_sd_3_resolve_4_7_points():
+    half = stats.t.ppf(0.975, 5) * statistics.corrected_error(3.0, 6, 4 / 20)
+    assert half == pytest.approx(4.67, abs=0.005)
+    # Differences over folds with this SD and a mean at that limit are significant at 5 %.
+    differences = np.array([-1.0, 1.0, -1.0, 1.0, -1.0, 1.0])
+    differences *= 3 / differences.std(ddof=1)
+    assert statistics.p_over_folds(differences + half, 4 / 20) == pytest.approx(0.05)
+    assert statistics.p_over_folds(np.zeros(6), 0.2) == 1.0
+    assert statistics.p_over_folds(np.full(6, 0.1), 0.2) == 0.0
+
+
+def test_detectable_effects_agree_with_statsmodels_and_with_trials_where_it_gives_up():
+    known = TTestPower().solve_power(nobs=24, alpha=0.05, power=0.8)
+    assert statistics.detectable_effect(24, 0.05, 0.8) == pytest.approx(known, rel=1e-4)
+    effect = statistics.detectable_effect(4, 0.05 / 45, 0.8)
+    samples = np.random.default_rng(8).standard_normal((20_000, 4)) + effect
+    found = stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05 / 45
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
