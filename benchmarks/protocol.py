@@ -15,7 +15,7 @@ from benchmarks.results import predictions_path, save_predictions
 from benchmarks.runs import BenchmarkConfig, Run, plan_runs
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, UnlabelledClips
 from finetune.metrics import compute_metrics
-from finetune.predictions import Predictions, Provenance
+from finetune.predictions import Predictions, Provenance, collect_genders
 from ssl_audio.audit import refuse_leaks
 from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import SAMPLE_RATE
@@ -104,6 +104,10 @@ def _run(run: Run, corpus: PreparedCorpus, folds: Folds, output: Path, cache: Fe
         reduced=run.config.reduced,
         notes=system.notes,
         copies=_find_copies(corpus, fold.test),
+        genders=collect_genders(
+            (corpus.clips[index].speaker, corpus.clips[index].gender)
+            for index in corpus.indices(fold.test)
+        ),
         data=corpus.fingerprint,
         split=folds.fingerprint,
         code=git_commit() or "",

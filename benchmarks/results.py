@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from finetune.predictions import ROW_COLUMNS, Predictions, Provenance
+from finetune.predictions import ROW_COLUMNS, Predictions, Provenance, collect_genders
 from ssl_audio.audit import LEAKY_ENDING
 from ssl_audio.errors import DataError, UserError
 
@@ -172,6 +172,7 @@ def _join(parts: list[tuple[Path, Predictions]]) -> SystemResult:
         leak=min((_leak_of(about) for about in abouts), key=LEAKS.index),
         notes=tuple(dict.fromkeys(note for about in abouts for note in about.notes)),
         copies=tuple(sorted({group for about in abouts for group in about.copies})),
+        genders=collect_genders(known for about in abouts for known in about.genders.items()),
         data=_join_texts(about.data for about in abouts),
         split=_join_texts(about.split for about in abouts),
         code=_join_texts(about.code for about in abouts),

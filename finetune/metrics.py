@@ -137,11 +137,29 @@ def expected_calibration_error(labels: Ints, probabilities: Floats, num_bins: in
         probabilities: (clips, classes) float64, rows sum to 1.
         num_bins: of (0, 1].
     """
+    _, confidence, correct = calibration_bins(labels, probabilities, num_bins).T
+    return float(np.abs(correct - confidence).sum() / len(labels))
+
+
+def calibration_bins(labels: Ints, probabilities: Floats, num_bins: int = 15) -> Floats:
+    """How sure the decisions were and how many were right, by equally wide bins of confidence.
+
+    Args:
+        labels: (clips,) int64 indices.
+        probabilities: (clips, classes) float64, rows sum to 1.
+        num_bins: of (0, 1].
+
+    Returns:
+        (num_bins, 3) float64: clips, sum of their confidences, how many were decided rightly.
+    """
     confidence = probabilities.max(axis=1)
     correct = np.take_along_axis(decide(probabilities), labels[:, None], axis=1)[:, 0]
     bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
-    gaps = np.bincount(bins, weights=correct - confidence, minlength=num_bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    columns = [
+        np.bincount(bins, weights=weights, minlength=num_bins)
+        for weights in (np.ones(len(labels)), confidence, correct)
+    ]
+    return np.stack(columns, axis=1)
 
 
 def _divide(numerator: Floats, denominator: Floats) -> Floats:

@@ -1,6 +1,8 @@
 """Predictions: one row per test clip, fold and seed; the only thing that tables are made from."""
 
 import json
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,8 @@ class Provenance:
     """What a reader must know: ``budget cut at step 300 of 600``, ``random weights``."""
     copies: tuple[tuple[str, ...], ...] = field(default=())
     """Clips of the test that are one recording, by clip_id; a clip alone is not listed."""
+    genders: dict[str, str] = field(default_factory=dict)
+    """``female`` or ``male`` by speaker of the test; unknown ones are not listed."""
     data: str = ""
     """Fingerprint of the labelled clips; empty if unknown, as are those below."""
     split: str = ""
@@ -53,6 +57,19 @@ class Provenance:
     """Commit that the run was made by."""
     weights: str = ""
     """Pretrained weights that the run started from, by name and sha256; empty if none."""
+
+
+def collect_genders(known: Iterable[tuple[str | None, str | None]]) -> dict[str, str]:
+    """Gender by speaker; without speakers of unknown gender, and those said to have two.
+
+    Args:
+        known: speaker and gender, any number of times; None where unknown.
+    """
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for speaker, gender in known:
+        if speaker is not None and gender is not None:
+            found[speaker].add(gender)
+    return {speaker: min(said) for speaker, said in sorted(found.items()) if len(said) == 1}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from finetune.evaluate import (
 )
 from finetune.labels import SingleLabel
 from finetune.model import AudioClassifier, AudioClassifierConfig
-from finetune.predictions import Predictions, Provenance
+from finetune.predictions import Predictions, Provenance, collect_genders
 from ssl_audio import pictures
 from ssl_audio.audit import refuse_leaks
 from ssl_audio.build import build_encoder, count_tokens
@@ -222,6 +222,7 @@ def _finish(
         pretraining_data=pool,
         leak=leak,
         notes=(*pool_notes, *cut),
+        genders=collect_genders((corpus.clips[i].speaker, corpus.clips[i].gender) for i in test),
     )
     frame = predictions_frame(
         corpus, test, probabilities, labels, config.data.fold, config.train.seed

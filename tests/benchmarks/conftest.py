@@ -36,6 +36,7 @@ def tones(tmp_path_factory) -> Path:
                     clip_id=f"{speaker}-{emotion}-{take}",
                     path=f"{speaker}/{emotion}-{take}.wav",
                     speaker=speaker,
+                    gender="male" if speaker in "bdf" else "female",
                     emotion=emotion,
                     num_samples=len(audio),
                     audio_sha256=hashlib.sha256(audio.tobytes()).hexdigest(),

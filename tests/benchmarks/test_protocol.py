@@ -71,6 +71,8 @@ def test_predictions_stand_beside_the_right_clips(tones, spy, tmp_path):
         stored = Predictions.load(tmp_path / f"predictions/spy__fold{number}__seed5.parquet")
         assert stored.about.system == "Spy"
         assert stored.about.protocol == TONES
+        first, second = sorted(set(stored.frame["speaker"]))
+        assert stored.about.genders == {first: "female", second: "male"}
         assert len(stored.frame) == 24
         for row in stored.frame.itertuples():
             index = corpus.indices([row.clip_id])[0]

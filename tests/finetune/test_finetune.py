@@ -65,6 +65,8 @@ def test_predictions_are_of_the_test_clips_and_tested_once(prepared: Path, tuned
     fold = corpus.folds(PROTOCOL).fold(1)
     assert sorted(predictions.frame["clip_id"]) == sorted(fold.test)
     assert np.allclose(predictions.probabilities().sum(1), 1)
+    genders = {clip.speaker: clip.gender for clip in corpus.clips if clip.clip_id in fold.test}
+    assert predictions.about.genders == genders and set(genders.values()) == {"female", "male"}
     emotions = {clip.clip_id: clip.emotion for clip in corpus.clips}
     assert (predictions.frame["label"] == predictions.frame["clip_id"].map(emotions)).all()
     about = predictions.about

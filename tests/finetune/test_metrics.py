@@ -31,10 +31,13 @@ def test_calibration_error_equals_the_papers_loop():
     labels, probabilities = random_predictions(1, 200)
     confidence, decided = probabilities.max(axis=1), probabilities.argmax(axis=1)
     expected = 0.0
+    bins = metrics.calibration_bins(labels, probabilities)
     for m in range(15):
         inside = (confidence > m / 15) & (confidence <= (m + 1) / 15)
         if inside.any():
-            accuracy = np.mean(decided[inside] == labels[inside])
+            right = decided[inside] == labels[inside]
+            assert bins[m] == pytest.approx([inside.sum(), confidence[inside].sum(), right.sum()])
+            accuracy = np.mean(right)
             expected += inside.sum() / 200 * abs(accuracy - confidence[inside].mean())
     assert metrics.expected_calibration_error(labels, probabilities) == pytest.approx(expected)
 
