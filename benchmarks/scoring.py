@@ -10,14 +10,15 @@ import numpy.typing as npt
 from benchmarks.results import SystemResult
 from benchmarks.statistics import (
     SCORES,
+    Clusters,
     Estimate,
     choose_clusters,
     confusion_by,
     pooled_estimate,
     spread_over_folds,
 )
-from finetune.metrics import expected_calibration_error
-from finetune.predictions import Provenance
+from finetune.metrics import calibration_bins, expected_calibration_error
+from finetune.predictions import Provenance, collect_genders
 
 Test = tuple[int, str]
 """A fold and a clip tested in it."""
@@ -45,6 +46,10 @@ class Row:
     """By metric; None for a single fold."""
     confusion: npt.NDArray[np.float64]
     """(classes, classes), all predictions pooled."""
+    by_speaker: dict[str, npt.NDArray[np.float64]]
+    """(classes, classes) of each speaker; empty where one is unknown."""
+    calibration: npt.NDArray[np.float64]
+    """See ``calibration_bins``."""
     num_clips: int
     num_speakers: int | None
     """None: unknown."""
@@ -70,6 +75,11 @@ class Section:
     def warning(self) -> str:
         """What a reader must know before the numbers; empty for honest rows."""
         return LEAK_WARNING if any(row.about.leak == "leaky" for row in self.rows) else ""
+
+    @property
+    def genders(self) -> dict[str, str]:
+        """By speaker, as far as any row knows and none contradicts."""
+        return collect_genders(known for row in self.rows for known in row.about.genders.items())
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -121,6 +131,8 @@ def score(result: SystemResult, all_tests: set[Test]) -> Row:
         estimates={**estimates, "calibration_error": Estimate(calibration_error)},
         fold_sds={name: spread_over_folds(by_fold, metric) for name, metric in SCORES.items()},
         confusion=by_cluster.sum(axis=0),
+        by_speaker=_name_speakers(clusters, by_cluster),
+        calibration=calibration_bins(labels, probabilities),
         num_clips=frame["clip_id"].nunique(),
         num_speakers=clusters.num_speakers,
         folds=folds,
@@ -128,6 +140,14 @@ def score(result: SystemResult, all_tests: set[Test]) -> Row:
         caveat=clusters.caveat,
         notes=(*_find_gaps(result, all_tests), *_tell_leak(result), *result.about.notes),
     )
+
+
+def _name_speakers(
+    clusters: Clusters, confusion: npt.NDArray[np.float64]
+) -> dict[str, npt.NDArray[np.float64]]:
+    if clusters.num_speakers is None:
+        return {}
+    return dict(zip(np.unique(clusters.names).tolist(), confusion, strict=True))
 
 
 def _tests_of(result: SystemResult) -> set[Test]:
