@@ -185,7 +185,8 @@ def _compare(first: _Scored, second: _Scored) -> Comparison:
     num_speakers = len(first.by_speaker)
     if num_speakers < 2:
         return replace(pair, num_speakers=num_speakers)
-    values = pseudo_values(first.by_speaker, second.by_speaker, metrics.uar)
+    values = pseudo_values(first.by_speaker, metrics.uar)
+    values = values - pseudo_values(second.by_speaker, metrics.uar)
     return replace(
         pair,
         difference=paired_estimate(first.by_speaker, second.by_speaker, metrics.uar),

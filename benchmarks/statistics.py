@@ -107,14 +107,10 @@ def pooled_estimate(confusion: Floats, score: Score) -> Estimate:
         confusion: (clusters, classes, classes) counts of independent clusters.
         score: one of ``SCORES``.
     """
-    pooled = confusion.sum(axis=0)
-    value = float(score(pooled))
-    num_clusters = len(confusion)
-    if num_clusters < 2:
+    value = float(score(confusion.sum(axis=0)))
+    if len(confusion) < 2:
         return Estimate(value)
-    left_out = score(pooled - confusion)
-    variance = (num_clusters - 1) / num_clusters * np.sum((left_out - value) ** 2)
-    half = float(stats.t.ppf(0.975, num_clusters - 1) * np.sqrt(variance))
+    half = _half_width(value, pseudo_values(confusion, score))
     return Estimate(value, max(0.0, value - half), min(1.0, value + half))
 
 
@@ -137,44 +133,45 @@ def paired_estimate(first: Floats, second: Floats, score: Score) -> Estimate:
         score: one of ``SCORES``.
     """
     value = float(score(first.sum(axis=0)) - score(second.sum(axis=0)))
-    num_clusters = len(first)
-    if num_clusters < 2:
+    if len(first) < 2:
         return Estimate(value)
-    # A pseudo-value is off the pooled one by (clusters - 1) times what leaving it out changes.
-    variance = np.sum((pseudo_values(first, second, score) - value) ** 2)
-    error = np.sqrt(variance / (num_clusters * (num_clusters - 1)))
-    half = float(stats.t.ppf(0.975, num_clusters - 1) * error)
+    half = _half_width(value, pseudo_values(first, score) - pseudo_values(second, score))
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
 
 
-def pseudo_values(first: Floats, second: Floats, score: Score) -> Floats:
-    """What each cluster contributes to the difference of two pooled scores.
+def pseudo_values(confusion: Floats, score: Score) -> Floats:
+    """What each cluster contributes to a pooled score.
 
-    Where every speaker has equally many clips of each class, these are the differences of the
-    speakers' own UARs; elsewhere a speaker's own UAR would leave out the classes it lacks.
+    Where every speaker has equally many clips of each class, these are the speakers' own UARs;
+    elsewhere a speaker's own UAR would leave out the classes it lacks. Those of a difference are
+    the differences of these.
 
-    Source: Tukey 1958, "Bias and confidence in not quite large samples" (abstract): clusters times
-    the pooled difference, minus (clusters - 1) times the one without the cluster.
+    Source: Tukey 1958, "Bias and confidence in not-quite large samples": clusters times the pooled
+    score, minus (clusters - 1) times the one without the cluster.
 
     Args:
-        first: (clusters, classes, classes) of one system.
-        second: the same clusters of the other.
+        confusion: (clusters, classes, classes), at least two clusters.
         score: one of ``SCORES``.
 
     Returns:
         (clusters,) float64, in units of the score.
     """
-    num_clusters, pooled_first, pooled_second = len(first), first.sum(axis=0), second.sum(axis=0)
-    pooled = score(pooled_first) - score(pooled_second)
-    left_out = score(pooled_first - first) - score(pooled_second - second)
-    return np.asarray(num_clusters * pooled - (num_clusters - 1) * left_out)
+    pooled, num_clusters = confusion.sum(axis=0), len(confusion)
+    return np.asarray(num_clusters * score(pooled) - (num_clusters - 1) * score(pooled - confusion))
+
+
+def _half_width(value: float, contributions: Floats) -> float:
+    """Of a 95 % t interval around a pooled value, from the pseudo-values of at least 2 clusters."""
+    num_clusters = len(contributions)
+    variance = np.sum((contributions - value) ** 2) / (num_clusters * (num_clusters - 1))
+    return float(stats.t.ppf(0.975, num_clusters - 1) * np.sqrt(variance))
 
 
 def p_over_speakers(differences: Floats) -> float:
     """Two-sided p of a difference paired over speakers: Wilcoxon's signed-rank test.
 
     Args:
-        differences: (speakers,) from ``pseudo_values``.
+        differences: (speakers,) of the ``pseudo_values`` of two systems.
     """
     # Shares of equal counts differ in the last bits; equal ones must tie, and zeros be zero.
     rounded = np.round(differences, 10)
