@@ -38,11 +38,10 @@ class FinetuneTrainConfig(TrainConfig):
     lr: float = Field(default=5e-4, gt=0)
 
 
-class FinetuneConfig(Config):
-    """Everything of a fine-tuning run.
+class ClassifierConfig(Config):
+    """A classifier and how it learns, whatever the clips.
 
     Attributes:
-        data: labelled clips.
         encoder: folder of a pretrained encoder; None starts from scratch.
         scratch: the encoder to build if there is none.
         strategy: ``full`` trains every weight, ``frozen`` the head only.
@@ -52,11 +51,9 @@ class FinetuneConfig(Config):
         layer_decay: factor on the learning rate per block from the top down; None is 0.75 for a
             pretrained encoder and 1 from scratch, where low blocks have everything to learn.
         evaluate_every: steps between looks at the validation clips.
-        system: the row's name in tables; None makes one.
         train: see ``ssl_audio.training``.
     """
 
-    data: LabelledDataConfig
     encoder: Path | None = None
     scratch: EncoderSettings = EncoderSettings()
     strategy: Literal["full", "frozen"] = "full"
@@ -65,7 +62,6 @@ class FinetuneConfig(Config):
     token_drop: float = Field(default=0.3, ge=0, lt=1)
     layer_decay: float | None = Field(default=None, gt=0, le=1)
     evaluate_every: int = Field(default=50, gt=0)
-    system: str | None = None
     train: FinetuneTrainConfig = FinetuneTrainConfig()
 
     @property
@@ -75,7 +71,24 @@ class FinetuneConfig(Config):
         return default if self.layer_decay is None else self.layer_decay
 
     @property
+    def start(self) -> str:
+        """What tells its row from another classifier's: ``pretrained, frozen``."""
+        origin = "pretrained" if self.encoder else "from scratch"
+        return origin + (", frozen" if self.strategy == "frozen" else "")
+
+
+class FinetuneConfig(ClassifierConfig):
+    """Everything of a fine-tuning run.
+
+    Attributes:
+        data: labelled clips.
+        system: the row's name in tables; None makes one.
+    """
+
+    data: LabelledDataConfig
+    system: str | None = None
+
+    @property
     def row_name(self) -> str:
         """How tables call this run."""
-        start = "pretrained" if self.encoder else "from scratch"
-        return self.system or f"Ours, {start}" + (", frozen" if self.strategy == "frozen" else "")
+        return self.system or f"Ours, {self.start}"

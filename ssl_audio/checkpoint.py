@@ -40,7 +40,7 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, keep: int) 
     def write(aside: Path) -> None:
         for name, tensors in zip(_FILES, (checkpoint.module, checkpoint.optimizer), strict=True):
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, aside / name)
-        hashes = {name: _sha256(aside / name) for name in _FILES}
+        hashes = {name: file_sha256(aside / name) for name in _FILES}
         state = {"step": step, "sha256": hashes, **checkpoint.state}
         text = json.dumps({"state": state, "state_sha256": _text_sha256(state)}, indent=1)
         (aside / "state.json").write_text(text, encoding="utf-8")
@@ -67,7 +67,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if _text_sha256(state) != document["state_sha256"]:
             raise UserError(f"checkpoint {path}: state.json was altered")
         for name in _FILES:
-            if _sha256(path / name) != state["sha256"][name]:
+            if file_sha256(path / name) != state["sha256"][name]:
                 raise UserError(f"checkpoint {path}: {name} is torn or was altered")
         module, optimizer = (load_file(path / name) for name in _FILES)
         return Checkpoint(module, optimizer, state)
@@ -159,7 +159,8 @@ def _text_sha256(state: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -18,9 +18,9 @@ import finetune.auto  # noqa: F401
 from finetune.config import FinetuneConfig
 from finetune.evaluate import load_classifier, predict_clips
 from finetune.labels import SingleLabel
+from finetune.learning import FineTuning, LabelledStream
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.predictions import Predictions
-from finetune.train import FineTuning, LabelledStream
 from finetune.train import finetune as run_finetune
 from ssl_audio.config import load_config
 from ssl_audio.data.folds import Fold, Folds
@@ -211,14 +211,14 @@ def test_the_best_step_survives_until_no_checkpoint_needs_it(
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr("finetune.train.compute_clip_metrics", stub)
+    monkeypatch.setattr("finetune.learning.compute_clip_metrics", stub)
     more = ("evaluate_every=2", "train.save_every=8", "train.max_steps=20")
     config = configure(prepared, *more)
     calls = iter([0.1, *(scores[step] for step in (4, 6, 8, 10))])
     with pytest.raises(KeyboardInterrupt):
         run_finetune(config, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000008"]
-    monkeypatch.setattr("finetune.train.compute_clip_metrics", lambda *_: {"uar": 0.0})
+    monkeypatch.setattr("finetune.learning.compute_clip_metrics", lambda *_: {"uar": 0.0})
     cut = configure(prepared, *more, "train.max_seconds=0.001")
     run_finetune(cut, tmp_path / "run", resume=True)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
