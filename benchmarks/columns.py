@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.scoring import Row
-from benchmarks.statistics import ENOUGH_SPEAKERS
+from benchmarks.page import Cell, Heading
+from benchmarks.scoring import Row, Section
+from benchmarks.statistics import ENOUGH_SPEAKERS, Estimate
 
 
 @dataclass(frozen=True)
@@ -24,22 +25,50 @@ class Column:
     """In small print in LaTeX."""
     meaning: str = ""
     """Explains the header below the table."""
+    headline: bool = False
+    """Bold in the row that beats all others."""
+
+    @property
+    def heading(self) -> Heading:
+        """Its head."""
+        return Heading(self.header, self.latex, self.small)
+
+    def cell(self, row: Row, winner: bool) -> Cell:
+        """What it says of a row."""
+        return Cell(self.text(row), self.value(row), bold=winner and self.headline)
 
 
-def _score_column(metric: str, header: str, meaning: str) -> Column:
-    return Column(
-        header,
-        lambda row: _describe_score(row, metric),
-        lambda row: row.estimates[metric].value,
-        meaning=f"{header}: {meaning}.",
-    )
+def choose_columns(section: Section) -> tuple[list[Column], list[str]]:
+    """Columns to show, and a sentence on those that say the same in every row, if there are any.
+
+    Columns without any text are in neither.
+    """
+    shown: list[Column] = []
+    once: list[str] = []
+    for column in COLUMNS:
+        texts = {column.text(row) for row in section.rows}
+        if column.once and len(texts) == 1:
+            once += [f"{column.header.lower()} {text}" for text in texts if text]
+        elif texts != {""}:
+            shown.append(column)
+    return shown, [f"In every row: {', '.join(once)}."] if once else []
 
 
-def _describe_score(row: Row, metric: str) -> str:
-    estimate = row.estimates[metric]
+def describe_score(estimate: Estimate) -> str:
+    """Percent with the interval in brackets: ``41.4 [38.2, 44.6]``."""
     if estimate.low is None or estimate.high is None:
         return f"{100 * estimate.value:.1f}"
     return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def _score_column(metric: str, header: str, meaning: str, headline: bool = False) -> Column:
+    return Column(
+        header,
+        lambda row: describe_score(row.estimates[metric]),
+        lambda row: row.estimates[metric].value,
+        meaning=f"{header}: {meaning}.",
+        headline=headline,
+    )
 
 
 def _describe_fold_sd(row: Row) -> str:
@@ -69,7 +98,7 @@ def _describe_seconds(row: Row) -> str:
 
 
 COLUMNS = (
-    _score_column("uar", "UAR", "unweighted average recall"),
+    _score_column("uar", "UAR", "unweighted average recall", headline=True),
     _score_column("wa", "WA", "accuracy"),
     _score_column("macro_f1", "Macro-F1", "unweighted mean of the classes' F1"),
     Column(

@@ -7,6 +7,13 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.comparisons import (
+    Comparison,
+    Resolution,
+    compare_all,
+    detectable_difference,
+    find_winners,
+)
 from benchmarks.results import SystemResult
 from benchmarks.statistics import (
     SCORES,
@@ -57,8 +64,14 @@ class Row:
     seeds: tuple[int, ...]
     caveat: str
     """What the number of speakers means for the intervals."""
-    notes: tuple[str, ...]
-    """What a reader must know of this row."""
+    barred: tuple[str, ...]
+    """Why it can't be the best of its table, whatever its numbers: leaks, less than its
+    neighbours were tested on, smaller than its name, test labels in its weights."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of this row, the gravest first."""
+        return *self.barred, *self.about.notes
 
 
 @dataclass(frozen=True)
@@ -70,11 +83,25 @@ class Section:
     classes: tuple[str, ...]
     rows: tuple[Row, ...]
     """Worst first."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Every pair of rows; none in a table that leaks."""
+    resolution: Resolution | None = None
+    """What difference the design can show."""
 
     @property
     def warning(self) -> str:
         """What a reader must know before the numbers; empty for honest rows."""
         return LEAK_WARNING if any(row.about.leak == "leaky" for row in self.rows) else ""
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Rows that may be the best of the table, worst first."""
+        return tuple(row.about.system for row in self.rows if not row.barred)
+
+    @property
+    def winners(self) -> tuple[str, ...]:
+        """The candidate that beats all others after correction, if there is one."""
+        return find_winners(self.comparisons, self.candidates)
 
     @property
     def genders(self) -> dict[str, str]:
@@ -101,14 +128,29 @@ def score_all(systems: Sequence[SystemResult]) -> list[Section]:
     def table_of(result: SystemResult) -> tuple[bool, str, str]:
         return result.about.leak == "leaky", result.about.protocol, result.about.task
 
-    sections = []
-    for (_, protocol, task), group in groupby(sorted(systems, key=table_of), table_of):
-        members = list(group)
-        all_tests = {test for result in members for test in _tests_of(result)}
-        rows = [score(result, all_tests) for result in members]
-        rows.sort(key=lambda row: (row.estimates["uar"].value, row.about.system))
-        sections.append(Section(protocol, task, rows[0].about.classes, tuple(rows)))
-    return sections
+    return [
+        _score_section(protocol, task, leaks, list(group))
+        for (leaks, protocol, task), group in groupby(sorted(systems, key=table_of), table_of)
+    ]
+
+
+def _score_section(
+    protocol: str, task: str, leaks: bool, systems: Sequence[SystemResult]
+) -> Section:
+    all_tests = {test for result in systems for test in _tests_of(result)}
+    rows = [score(result, all_tests) for result in systems]
+    rows.sort(key=lambda row: (row.estimates["uar"].value, row.about.system))
+    classes = rows[0].about.classes
+    if leaks:
+        return Section(protocol, task, classes, tuple(rows))
+    return Section(
+        protocol,
+        task,
+        classes,
+        tuple(rows),
+        compare_all(systems),
+        detectable_difference(systems),
+    )
 
 
 def score(result: SystemResult, all_tests: set[Test]) -> Row:
@@ -138,7 +180,7 @@ def score(result: SystemResult, all_tests: set[Test]) -> Row:
         folds=folds,
         seeds=seeds,
         caveat=clusters.caveat,
-        notes=(*_find_gaps(result, all_tests), *_tell_leak(result), *result.about.notes),
+        barred=(*_find_gaps(result, all_tests), *_tell_faults(result.about)),
     )
 
 
@@ -168,5 +210,11 @@ def _find_gaps(result: SystemResult, all_tests: set[Test]) -> tuple[str, ...]:
     return ()
 
 
-def _tell_leak(result: SystemResult) -> tuple[str, ...]:
-    return (LEAK_NOTES[result.about.leak],) if result.about.leak else ()
+def _tell_faults(about: Provenance) -> list[str]:
+    """What its files say against a row."""
+    faults = [LEAK_NOTES[about.leak]] if about.leak else []
+    if about.contaminated:
+        faults.append(f"contaminated: {about.contaminated}")
+    if about.reduced:
+        faults.append(f"reduced: {about.reduced}")
+    return faults

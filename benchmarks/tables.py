@@ -4,7 +4,11 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import figures, formats
+from benchmarks import figures
+from benchmarks.formats.html import to_html
+from benchmarks.formats.latex import to_latex
+from benchmarks.formats.markdown import to_markdown
+from benchmarks.layout import lay_out, title_of
 from benchmarks.results import load_results
 from benchmarks.scoring import Row, Section, score_all
 
@@ -26,10 +30,23 @@ CSV_COLUMNS = (
     "pretraining_data",
     "leak",
 )
+COMPARISON_COLUMNS = (
+    "task",
+    "protocol",
+    "first",
+    "second",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p",
+    "p_holm",
+    "p_folds",
+    "n_speakers",
+)
 
 
 def build_tables(results: Path) -> str:
-    """Writes ``results.csv``, ``table.md``, ``table.tex``, ``table.html`` and ``figures/``.
+    """Writes ``results.csv``, ``comparisons.csv``, ``table.md``, ``.tex``, ``.html``, ``figures/``.
 
     Equal predictions give equal bytes.
 
@@ -44,12 +61,21 @@ def build_tables(results: Path) -> str:
     """
     sections = score_all(load_results(results))
     write_csv(sections, results / "results.csv")
-    pictures = figures.draw_confusions(sections, results / "figures")
-    markdown = formats.to_markdown(sections)
+    write_comparisons(sections, results / "comparisons.csv")
+    tables = [lay_out(section) for section in sections]
+    confusions = figures.draw_confusions(sections, results / "figures")
+    pictures = {
+        title_of(section): [
+            (f"Confusion matrix of {name}", confusions[section.protocol, name])
+            for name in (row.about.system for row in section.rows)
+        ]
+        for section in sections
+    }
+    markdown = to_markdown(tables)
     for name, text in (
         ("table.md", markdown),
-        ("table.tex", formats.to_latex(sections)),
-        ("table.html", formats.to_html(sections, pictures)),
+        ("table.tex", to_latex(tables)),
+        ("table.html", to_html(tables, pictures)),
     ):
         (results / name).write_text(text, encoding="utf-8")
     return markdown
@@ -63,6 +89,27 @@ def write_csv(sections: Sequence[Section], path: Path) -> None:
         for section in sections:
             for row in section.rows:
                 writer.writerows(_csv_line(row, metric) for metric in row.estimates)
+
+
+def write_comparisons(sections: Sequence[Section], path: Path) -> None:
+    """One line for each pair of rows that share a table, the better one first."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COMPARISON_COLUMNS)
+        for section in sections:
+            for pair in section.comparisons:
+                difference = pair.difference
+                writer.writerow(
+                    [
+                        section.task,
+                        section.protocol,
+                        pair.first,
+                        pair.second,
+                        *map(_number, (difference.value, difference.low, difference.high)),
+                        *map(_significant, (pair.p_value, pair.p_holm, pair.p_folds)),
+                        pair.num_speakers,
+                    ]
+                )
 
 
 def _csv_line(row: Row, metric: str) -> dict[str, object]:
@@ -89,3 +136,7 @@ def _csv_line(row: Row, metric: str) -> dict[str, object]:
 
 def _number(value: float | None, digits: int = 6) -> str:
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def _significant(p_value: float | None) -> str:
+    return "" if p_value is None else f"{p_value:.6g}"

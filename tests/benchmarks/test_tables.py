@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from benchmarks.formats import escape_latex
+from benchmarks.formats.latex import escape_latex
 from benchmarks.importing import import_predictions
 from benchmarks.results import predictions_path, save_predictions, slug
 from benchmarks.tables import build_tables
@@ -48,8 +48,9 @@ def predict(system, seed=0, fold=1, speakers=4, skill=0.3, protocol="p-3/x", **a
 def store(results, *predictions):
     for item in predictions:
         fold, seed = item.frame["fold"].iloc[0], item.frame["seed"].iloc[0]
-        name = f"{slug(item.about.protocol)}-{slug(item.about.system)}"
-        save_predictions(item, predictions_path(results, name, fold, seed))
+        about = item.about
+        path = predictions_path(results, about.protocol, slug(about.system), fold, seed)
+        save_predictions(item, path)
 
 
 def read_csv(results):
@@ -89,7 +90,7 @@ def test_rebuilding_gives_the_same_bytes(tmp_path):
     shutil.copytree(tmp_path / "a" / "predictions", tmp_path / "b" / "predictions")
     build_tables(tmp_path / "b")
     files = [path for path in (tmp_path / "a").rglob("*") if path.is_file()]
-    assert len(files) == 2 + 4 + 2
+    assert len(files) == 2 + 5 + 2
     for path in files:
         other = tmp_path / "b" / path.relative_to(tmp_path / "a")
         assert path.read_bytes() == other.read_bytes(), path
@@ -114,7 +115,8 @@ def test_rows_say_what_a_reader_must_know(tmp_path):
         predict("Seen", leak="transductive", pretraining_data="competition+ravdess", skill=0.1),
     )
     markdown = build_tables(tmp_path)
-    lines = {line.split("|")[1].strip(): line for line in markdown.splitlines() if "|" in line}
+    table, _ = markdown.split("### ")
+    lines = {line.split("|")[1].strip(): line for line in table.splitlines() if "|" in line}
     assert "Cut (a, b)" in lines and "Full" in lines and "Seen (a, c)" in lines
     assert "n = 4, indicative" in lines["Cut (a, b)"]
     assert "n = 12 " in lines["Full"]
@@ -350,7 +352,7 @@ def test_figures_of_removed_rows_go(tmp_path):
     build_tables(tmp_path)
     assert len(list((tmp_path / "figures").iterdir())) == 2
     (tmp_path / "figures" / "mine.png").write_bytes(b"kept")
-    next((tmp_path / "predictions").glob("*-b__*")).unlink()
+    next((tmp_path / "predictions").glob("*__b__*")).unlink()
     build_tables(tmp_path)
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         "confusion__p-3-x__a.png",

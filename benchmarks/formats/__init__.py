@@ -1,0 +1,1 @@
+"""Tables as Markdown, LaTeX and HTML; what they say is decided before."""

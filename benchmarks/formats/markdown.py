@@ -1,0 +1,42 @@
+"""Tables as Markdown, with aligned columns, so that they read well on a terminal too."""
+
+import re
+from collections.abc import Sequence
+
+from benchmarks.page import Cell, Table
+
+
+def to_markdown(tables: Sequence[Table]) -> str:
+    """All tables, one below the other."""
+    return "\n".join(_one(table, "##") for table in tables)
+
+
+def _one(table: Table, level: str) -> str:
+    lines = [[heading.text for heading in table.headings]]
+    lines += [[_cell(cell) for cell in row] for row in table.rows]
+    notes = [f"({mark}) {note}" for mark, note in table.legend]
+    warnings = [line for text in table.warnings for line in (f"**{_escape(text)}**", "")]
+    below = [f"{_escape(line)}  " for line in [*table.remarks, *notes]]
+    parts = [f"{level} {_escape(table.title)}", "", *warnings, _align(lines), *below, ""]
+    if table.second is not None:
+        parts.append(_one(table.second, f"{level}#"))
+    return "\n".join(parts)
+
+
+def _cell(cell: Cell) -> str:
+    text = cell.text + (f" ({', '.join(cell.marks)})" if cell.marks else "")
+    return f"**{_escape(text)}**" if cell.bold else _escape(text)
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([|<\\*])", r"\\\1", " ".join(text.split()))
+
+
+def _align(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    head, *body = [
+        "| " + " | ".join(c.ljust(width) for c, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([head, rule, *body]) + "\n"

@@ -1,0 +1,60 @@
+"""Which data, folds, code and weights the rows of a table come from, and whether they agree."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from benchmarks.scoring import Row
+from finetune.predictions import Provenance
+
+UNKNOWN = "unknown"
+_DIGITS = 12
+"""Of a hash that are printed."""
+
+_FACTS: dict[str, Callable[[Provenance], str]] = {
+    "data": lambda about: about.data or UNKNOWN,
+    "split": lambda about: about.split or UNKNOWN,
+    "code": lambda about: about.code or UNKNOWN,
+    "weights": lambda about: about.weights or ("none" if about.data else UNKNOWN),
+}
+"""Empty weights are none at all only where the run said what it was."""
+
+
+def describe_provenance(rows: Sequence[Row]) -> str:
+    """One line for below a table: each fact with its rows, or alone if all rows share it."""
+    facts = []
+    for name in _FACTS:
+        groups = _group(rows, name)
+        if len(groups) == 1:
+            facts += [f"{name} {text}" for text in groups]
+        else:
+            each = (f"{text} ({', '.join(systems)})" for text, systems in groups.items())
+            facts.append(f"{name} {', '.join(each)}")
+    return f"Provenance: {'; '.join(facts)}."
+
+
+def find_mixtures(rows: Sequence[Row]) -> tuple[str, ...]:
+    """A warning for data and one for folds, if rows of one table don't share theirs."""
+    warnings = []
+    for name, meaning in (("data", "labelled clips"), ("split", "folds")):
+        groups = _group(rows, name)
+        groups.pop(UNKNOWN, None)
+        if len({part for text in groups for part in text.split("; ")}) > 1:
+            each = (f"{text} for {', '.join(systems)}" for text, systems in groups.items())
+            warnings.append(
+                f"These rows were not made with the same {meaning}: {name} {' and '.join(each)}."
+            )
+    return tuple(warnings)
+
+
+def _group(rows: Sequence[Row], fact: str) -> dict[str, list[str]]:
+    """Names of the rows by what they say of a fact, hashes shortened."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        groups[shorten_hashes(_FACTS[fact](row.about))].append(row.about.system)
+    return dict(groups)
+
+
+def shorten_hashes(text: str) -> str:
+    """Hexadecimal hashes cut to their first digits, all else as it was."""
+    return re.sub(rf"\b([0-9a-f]{{{_DIGITS}}})[0-9a-f]+\b", r"\1", text)
