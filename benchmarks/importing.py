@@ -34,9 +34,9 @@ def import_predictions(
     predictions = replace(predictions, about=replace(predictions.about, system=system))
     check_predictions(predictions, str(source))
     parts = {
-        predictions_path(results, slug(system), int(fold), int(seed)): replace(
-            predictions, frame=frame
-        )
+        predictions_path(
+            results, predictions.about.protocol, slug(system), int(fold), int(seed)
+        ): replace(predictions, frame=frame)
         for (fold, seed), frame in predictions.frame.groupby(["fold", "seed"])
     }
     for path in parts:

@@ -48,9 +48,14 @@ def slug(name: str) -> str:
     return re.sub(r"\W+", "-", name.lower()).strip("-") or "unnamed"
 
 
-def predictions_path(results: Path, name: str, fold: int, seed: int) -> Path:
+def run_name(protocol: str, name: str, fold: int, seed: int) -> str:
+    """How the files of one run are called."""
+    return f"{slug(protocol)}__{name}__fold{fold}__seed{seed}"
+
+
+def predictions_path(results: Path, protocol: str, name: str, fold: int, seed: int) -> Path:
     """Where the predictions of one run are."""
-    return results / "predictions" / f"{name}__fold{fold}__seed{seed}.parquet"
+    return results / "predictions" / f"{run_name(protocol, name, fold, seed)}.parquet"
 
 
 def save_predictions(predictions: Predictions, path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from benchmarks.results import refuse_taken_names
 from benchmarks.systems import SYSTEMS
@@ -14,7 +14,7 @@ from benchmarks.systems.base import FeatureCache, System
 from ssl_audio.config import Config, build_config
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.errors import ConfigError, DataError
+from ssl_audio.errors import ConfigError, DataError, UserError
 
 
 class RowConfig(Config):
@@ -34,10 +34,10 @@ class RowConfig(Config):
 class BenchmarkConfig(Config):
     """What ``python -m benchmarks run`` does."""
 
-    corpus: Path
-    """A prepared corpus."""
+    corpus: tuple[Path, ...] = Field(min_length=1)
+    """A prepared corpus, or the two that a protocol learns from and is tested on."""
     folds: str = "ravdess-speech-8/emobox6"
-    """A protocol of the corpus, or a file of folds."""
+    """A protocol by name (of ``configs/protocols`` or of the corpus), or its file."""
     fold_numbers: tuple[int, ...] = ()
     """Which folds to run; all if empty."""
     seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -45,6 +45,11 @@ class BenchmarkConfig(Config):
         default_factory=lambda: {name: RowConfig() for name in SYSTEMS}
     )
     """Rows by the name that their files get."""
+
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def _accept_one(cls, value: object) -> object:
+        return (value,) if isinstance(value, str | Path) else value
 
 
 class RunConfig(Config):
@@ -97,6 +102,8 @@ def plan_runs(
     """
     if unknown := sorted(set(only) - set(config.systems)):
         raise ConfigError(f"--only {unknown[0]}: the rows are {', '.join(config.systems)}")
+    if folds.task == "multilabel":
+        raise ConfigError(f"{folds.protocol} is multilabel: the systems give a clip one class")
     refuse_taken_names(folds.classes, folds.protocol)
     rows = {name: _resolve(name, row) for name, row in config.systems.items()}
     _refuse_namesakes({name: title for name, (_, title, _) in rows.items()})
@@ -137,6 +144,10 @@ def _resolve(name: str, row: RowConfig) -> tuple[str, str, Config]:
         settings = build_config(SYSTEMS[system].settings_type, row.settings)
     except ConfigError as error:
         raise ConfigError(f"systems.{name}.settings: {error}") from None
+    try:
+        SYSTEMS[system].check(settings)
+    except UserError as error:
+        raise ConfigError(f"systems.{name}: {error}") from None
     title = (row.title or SYSTEMS[system].title) + SYSTEMS[system].suffix(settings)
     return system, title + (", reduced" if row.reduced else ""), settings
 

@@ -41,7 +41,7 @@ def quickstart(
 
 @app.command()
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="Its reader: ravdess, folder, csv, synthetic.")],
+    corpus: Annotated[str, typer.Argument(help="Its reader: ravdess, hackerearth, emodb, folder, csv, synthetic, joined.")],
     output: cli.OutputOption,
     source: Annotated[
         Path | None, typer.Argument(help="Folder, zip or table; synthetic needs none.")

@@ -67,12 +67,12 @@ def write_page(
         quarantined: what was set aside, with reasons.
     """
     clips = corpus.clips
-    classes = _count(clips, lambda clip: clip.emotion or UNLABELLED)
-    speakers = _count([clip for clip in clips if clip.speaker], lambda clip: str(clip.speaker))
+    classes = _count(clips, lambda clip: clip.emotions or (UNLABELLED,))
+    speakers = _count(clips, lambda clip: (clip.speaker,) if clip.speaker else ())
     page = _load_template().render(
         corpus=corpus,
         minutes=corpus.num_samples.sum() / SAMPLE_RATE / 60,
-        num_classes=len({clip.emotion for clip in clips} - {None}),
+        num_classes=len({emotion for clip in clips for emotion in clip.emotions}),
         genders=[gender for gender in GENDERS if any(bar.by_gender[gender] for bar in classes)],
         classes=classes,
         speakers=speakers[:MOST_SPEAKERS],
@@ -97,11 +97,12 @@ def _load_template() -> jinja2.Template:
     return environment.from_string(text)
 
 
-def _count(clips: Iterable[Clip], group_of: Callable[[Clip], str]) -> list[Bar]:
+def _count(clips: Iterable[Clip], groups_of: Callable[[Clip], Iterable[str]]) -> list[Bar]:
     """A bar for each group, by name; numbers in names count as numbers."""
     groups: dict[str, list[Clip]] = {}
     for clip in clips:
-        groups.setdefault(group_of(clip), []).append(clip)
+        for group in groups_of(clip):
+            groups.setdefault(group, []).append(clip)
     bars = []
     for name in sorted(groups, key=_in_natural_order):
         genders = Counter(clip.gender or "unknown" for clip in groups[name])
@@ -147,7 +148,7 @@ def _draw_examples(corpus: PreparedCorpus, classes: Sequence[Bar]) -> list[Examp
         of_class = [
             index
             for index, clip in enumerate(corpus.clips)
-            if (clip.emotion or UNLABELLED) == bar.name
+            if bar.name in (clip.emotions or (UNLABELLED,))
         ]
         of_class.sort(key=lambda index: (corpus.num_samples[index], corpus.clips[index].clip_id))
         median = of_class[len(of_class) // 2]

@@ -98,7 +98,7 @@ def describe(preparation: Preparation) -> str:
     corpus = preparation.corpus
     hours = corpus.num_samples.sum() / SAMPLE_RATE / 3600
     speakers = {clip.speaker for clip in corpus.clips} - {None}
-    classes = Counter(clip.emotion for clip in corpus.clips if clip.emotion is not None)
+    classes = Counter(emotion for clip in corpus.clips for emotion in clip.emotions)
     lines = [
         f"{corpus.root}: {len(corpus)} clips, {hours:.2f} h, {len(speakers) or 'unknown'} "
         f"speakers, {len(classes)} classes, in {preparation.wall_seconds:.1f} s"

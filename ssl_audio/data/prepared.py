@@ -79,6 +79,10 @@ class PreparedCorpus:
             )
         return np.array([position[clip_id] for clip_id in ids], dtype=np.int64)
 
+    def fingerprint_of(self, folds: Folds) -> str:
+        """sha256 over the clips of any fold, whatever else the corpus holds."""
+        return fingerprint([self.clips[index] for index in self.indices(folds.clip_ids)])
+
     def folds(self, name_or_file: str) -> Folds:
         """A protocol of this corpus by its full name, or any folds file.
 

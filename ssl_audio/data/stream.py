@@ -34,9 +34,7 @@ class CropStream(Dataset):
 
     def __getitems__(self, draws: Sequence[int]) -> dict[str, Tensor]:
         """A ``Batch`` of the draws with these numbers, on the CPU."""
-        passes, places = np.divmod(np.asarray(draws, np.int64), len(self.indices))
-        orders = {p: _order(self.seed, int(p), len(self.indices)) for p in set(passes.tolist())}
-        chosen = np.array([orders[p][q] for p, q in zip(passes.tolist(), places, strict=True)])
+        passes, chosen = chosen_clips(draws, self.seed, len(self.indices))
         clips = self.indices[chosen]
         keys = draw_keys(self.seed, torch.from_numpy(passes), torch.from_numpy(clips))
         crop = round(self.crop_seconds * SAMPLE_RATE)
@@ -53,6 +51,22 @@ class CropStream(Dataset):
             "keys": keys,
             "clip_indices": torch.from_numpy(clips),
         }
+
+
+def chosen_clips(
+    draws: Sequence[int], seed: int, num_clips: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Of each draw its pass and its clip: ``order(pass)[d mod n]`` of pass ``d div n``.
+
+    Args:
+        draws: their numbers.
+        seed: of the order.
+        num_clips: to draw from.
+    """
+    passes, places = np.divmod(np.asarray(draws, np.int64), num_clips)
+    orders = {p: _order(seed, int(p), num_clips) for p in set(passes.tolist())}
+    clips = [orders[p][q] for p, q in zip(passes.tolist(), places, strict=True)]
+    return passes, np.array(clips, dtype=np.int64)
 
 
 @lru_cache(maxsize=4)

@@ -54,7 +54,9 @@ def test_options_choose_rows_folds_and_seeds(tones, tmp_path):
     done = benchmarks("run", *use, "--only", "chance", "--folds", "1,3", "--seeds", "0,7")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == [
-        f"chance__fold{fold}__seed{seed}.parquet" for fold in (1, 3) for seed in (0, 7)
+        f"tones-3-speakers3__chance__fold{fold}__seed{seed}.parquet"
+        for fold in (1, 3)
+        for seed in (0, 7)
     ]
 
 
@@ -88,7 +90,9 @@ def test_changed_labels_are_not_taken_for_the_old_ones(tmp_path):
     again = benchmarks(*run)
     assert again.returncode == 0 and "1 of 1 runs are there already" in again.stdout
     (speaker,) = (
-        Predictions.load(tmp_path / "out/predictions/majority__fold1__seed0.parquet")
+        Predictions.load(
+            tmp_path / "out/predictions/tones-3-speakers3__majority__fold1__seed0.parquet"
+        )
         .frame["speaker"]
         .unique()
     )
@@ -102,8 +106,8 @@ def test_changed_labels_are_not_taken_for_the_old_ones(tmp_path):
     # Beside predictions of the old labels, new ones make no table.
     fresh = [*run[:-1], tmp_path / "fresh"]
     assert benchmarks(*fresh, "--set", "systems.majority.title=New").returncode == 0
-    (tmp_path / "fresh/predictions/majority__fold1__seed0.parquet").rename(
-        tmp_path / "out/predictions/new__fold1__seed0.parquet"
+    (tmp_path / "fresh/predictions/tones-3-speakers3__majority__fold1__seed0.parquet").rename(
+        tmp_path / "out/predictions/tones-3-speakers3__new__fold1__seed0.parquet"
     )
     refused = benchmarks("tables", "--results", tmp_path / "out")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1

@@ -21,8 +21,8 @@ def test_a_csv_becomes_one_file_for_each_fold_and_seed(tmp_path):
     source = write(tmp_path, GOOD)
     paths = import_predictions(source, "My model (v2)", PROTOCOL, tmp_path / "results")
     assert [path.name for path in paths] == [
-        "my-model-v2__fold1__seed0.parquet",
-        "my-model-v2__fold2__seed0.parquet",
+        "mine-2-x__my-model-v2__fold1__seed0.parquet",
+        "mine-2-x__my-model-v2__fold2__seed0.parquet",
     ]
     (result,) = load_results(tmp_path / "results")
     assert result.about == Provenance(

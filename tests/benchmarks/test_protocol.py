@@ -68,7 +68,9 @@ def test_predictions_stand_beside_the_right_clips(tones, spy, tmp_path):
     run_benchmark(configure(tones, "systems={spy: {}}", "seeds=[5]"), tmp_path)
     corpus = PreparedCorpus.load(tones)
     for number in (1, 2, 3):
-        stored = Predictions.load(tmp_path / f"predictions/spy__fold{number}__seed5.parquet")
+        stored = Predictions.load(
+            tmp_path / f"predictions/tones-3-speakers3__spy__fold{number}__seed5.parquet"
+        )
         assert stored.about.system == "Spy"
         assert stored.about.protocol == TONES
         first, second = sorted(set(stored.frame["speaker"]))
@@ -84,24 +86,32 @@ def test_predictions_stand_beside_the_right_clips(tones, spy, tmp_path):
 def test_a_second_call_runs_what_is_missing_and_nothing_else(tones, spy, tmp_path, capsys):
     config = configure(tones, "systems={spy: {}}")
     run_benchmark(config, tmp_path)
-    kept = (tmp_path / "predictions/spy__fold1__seed0.parquet").stat().st_mtime_ns
-    (tmp_path / "predictions/spy__fold2__seed0.parquet").unlink()
+    kept = (
+        (tmp_path / "predictions/tones-3-speakers3__spy__fold1__seed0.parquet").stat().st_mtime_ns
+    )
+    (tmp_path / "predictions/tones-3-speakers3__spy__fold2__seed0.parquet").unlink()
     # What a run that was killed while writing leaves behind.
-    (tmp_path / "predictions/.spy__fold2__seed0.parquet.partial").write_bytes(b"half")
+    (tmp_path / "predictions/.tones-3-speakers3__spy__fold2__seed0.parquet.partial").write_bytes(
+        b"half"
+    )
     spy.given.clear()
     run_benchmark(config, tmp_path)
     assert [kind for kind, *_ in spy.given] == ["fit", "predict"]
     assert "2 of 3 runs are there already" in capsys.readouterr().out
-    assert (tmp_path / "predictions/spy__fold1__seed0.parquet").stat().st_mtime_ns == kept
+    assert (
+        tmp_path / "predictions/tones-3-speakers3__spy__fold1__seed0.parquet"
+    ).stat().st_mtime_ns == kept
     assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == [
-        f"spy__fold{number}__seed0.parquet" for number in (1, 2, 3)
+        f"tones-3-speakers3__spy__fold{number}__seed0.parquet" for number in (1, 2, 3)
     ]
 
 
 def test_a_run_says_what_it_took(tones, tmp_path):
     overrides = ("systems={majority: {}}", "fold_numbers=[3]")
     run_benchmark(configure(tones, *overrides), tmp_path)
-    record = json.loads((tmp_path / "runs/majority__fold3__seed0/run.json").read_text())
+    record = json.loads(
+        (tmp_path / "runs/tones-3-speakers3__majority__fold3__seed0/run.json").read_text()
+    )
     assert record["config"]["protocol"] == TONES
     assert record["metrics"]["uar"] == pytest.approx(1 / 3)
     assert record["process_peak_mib"] > 50
@@ -174,7 +184,7 @@ def test_the_same_system_can_make_several_rows(tones, tmp_path):
     rows = "systems={a: {system: chance, title: First}, b: {system: chance, title: Second}}"
     run_benchmark(configure(tones, rows, "fold_numbers=[1]"), tmp_path, only=["b"])
     assert [path.name for path in (tmp_path / "predictions").iterdir()] == [
-        "b__fold1__seed0.parquet"
+        "tones-3-speakers3__b__fold1__seed0.parquet"
     ]
 
 
@@ -201,7 +211,7 @@ def test_defaults_run_every_system():
 
 def test_a_stored_file_reads_back_equal(tones, tmp_path):
     run_benchmark(configure(tones, "systems={chance: {}}", "fold_numbers=[1]"), tmp_path)
-    path = tmp_path / "predictions/chance__fold1__seed0.parquet"
+    path = tmp_path / "predictions/tones-3-speakers3__chance__fold1__seed0.parquet"
     stored = Predictions.load(path)
     stored.save(tmp_path / "again.parquet")
     again = Predictions.load(tmp_path / "again.parquet")

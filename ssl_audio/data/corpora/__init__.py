@@ -5,14 +5,21 @@ from pathlib import Path
 from ssl_audio.data.corpora import ravdess
 from ssl_audio.data.corpora.base import CorpusReader, Listing, Quarantined
 from ssl_audio.data.corpora.csv import Csv
+from ssl_audio.data.corpora.emodb import EmoDb
 from ssl_audio.data.corpora.folder import Folder
+from ssl_audio.data.corpora.hackerearth import HackerEarth
+from ssl_audio.data.corpora.joined import Joined
 from ssl_audio.data.corpora.synthetic import Synthetic
 from ssl_audio.errors import UserError
 
 __all__ = ["CORPORA", "CorpusReader", "Listing", "Quarantined", "guess_corpus"]
 
 CORPORA: dict[str, CorpusReader] = {
-    reader.name: reader for reader in (ravdess.Ravdess(), Folder(), Csv(), Synthetic())
+    reader.name: reader
+    for reader in (
+        *(ravdess.Ravdess(), HackerEarth(), EmoDb(), Folder(), Csv(), Synthetic()),
+        Joined(),
+    )
 }
 """Readers by the name that ``prepare`` takes."""
 

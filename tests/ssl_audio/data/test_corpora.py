@@ -2,10 +2,14 @@ import doctest
 import shutil
 import zipfile
 
+import numpy as np
 import pytest
 
-from ssl_audio.data.corpora import CORPORA, guess_corpus, ravdess
+from ssl_audio.data.corpora import CORPORA, emodb, guess_corpus, ravdess
 from ssl_audio.data.corpora.ravdess import EMOTIONS, is_name, parse_clip
+from ssl_audio.data.manifest import Clip
+from ssl_audio.data.prepare import prepare
+from ssl_audio.data.prepared import PreparedCorpus, write_corpus
 from ssl_audio.errors import DataError, UserError
 
 
@@ -31,8 +35,9 @@ def test_ravdess_name():
     )
 
 
-def test_docstring_example():
+def test_docstring_examples():
     assert doctest.testmod(ravdess) == (0, 2)
+    assert doctest.testmod(emodb) == (0, 2)
 
 
 def test_ravdess_emotions_follow_the_published_numbers():
@@ -314,3 +319,81 @@ def test_symlinked_audio_is_read(tmp_path, write_noise):
     shutil.rmtree(tmp_path / "store")
     with pytest.raises(DataError, match="no such file"):
         listing.decode(listing.clips[0])
+
+
+def test_emodb_folder(tmp_path, write_noise):
+    for name in ("03a01Wa.wav", "sub/14b10Nd.wav", "07a01Wa.wav", "hello.wav"):
+        write_noise(tmp_path / name)
+    listing = read("emodb", tmp_path)
+    clips = {clip.clip_id: clip for clip in listing.clips}
+    assert set(clips) == {"03a01Wa", "14b10Nd"}
+    assert clips["03a01Wa"].emotion == "anger" and clips["03a01Wa"].gender == "male"
+    assert (clips["14b10Nd"].emotion, clips["14b10Nd"].speaker) == ("neutral", "14")
+    assert clips["14b10Nd"].gender == "female" and clips["14b10Nd"].text == "b10"
+    assert {item.path for item in listing.quarantined} == {"07a01Wa.wav", "hello.wav"}
+    assert all("not an EMO-DB name" in item.reason for item in listing.quarantined)
+
+
+def write_competition(root, write_noise):
+    for name in ("TrainAudioFiles/1.wav", "TrainAudioFiles/2.wav", "TestAudioFiles/3.wav"):
+        write_noise(root / name)
+    table = "filename,emotion\n1.wav,joy\n9.mp3,fear\n"
+    (root / "train.csv").write_text(table, encoding="utf-8")
+    (root / "test.csv").write_text("filename\n3.wav\n", encoding="utf-8")
+    return root
+
+
+def test_hackerearth_folder(tmp_path, write_noise):
+    listing = read("hackerearth", write_competition(tmp_path, write_noise))
+    facts = {clip.clip_id: (clip.emotion, clip.split) for clip in listing.clips}
+    assert facts == {
+        "TrainAudioFiles/1": ("joy", "train"),
+        "TrainAudioFiles/2": (None, "train"),
+        "TestAudioFiles/3": (None, "test"),
+    }
+    ((path, reason),) = [(item.path, item.reason) for item in listing.quarantined]
+    assert path == "TrainAudioFiles/9.mp3" and "train.csv names it" in reason
+    assert "1 files of TrainAudioFiles are not in train.csv: unlabelled" in listing.notes
+
+
+def test_hackerearth_mistakes(tmp_path, write_noise):
+    with pytest.raises(UserError, match="expected the folders TrainAudioFiles and TestAudioFiles"):
+        read("hackerearth", tmp_path)
+    write_competition(tmp_path, write_noise)
+    (tmp_path / "train.csv").write_text("name,emotion\n1.wav,joy\n", encoding="utf-8")
+    with pytest.raises(DataError, match="expected a column filename, got name, emotion"):
+        read("hackerearth", tmp_path)
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(DataError, match=r"train\.csv can't be read"):
+        read("hackerearth", tmp_path)
+
+
+def test_joined_clips_sound_as_their_utterances_do(tmp_path):
+    """Two utterances each of three emotions and one speaker: a pair, a triple, one left over."""
+    source = tmp_path / "source"
+    source.mkdir()
+    audio = {
+        f"{emotion}{take}": np.full(1000 + 100 * take, 1 + place, np.int16)
+        for take in (1, 2)
+        for place, emotion in enumerate(("angry", "calm", "sad"))
+    }
+    clips = [
+        Clip(clip_id=n, path=n, speaker="s", emotion=n[:-1], num_samples=len(a), audio_sha256=n)
+        for n, a in sorted(audio.items())
+    ]
+    write_corpus(source, "tones", [(clip, audio[clip.clip_id]) for clip in clips])
+    preparation = prepare("joined", source, tmp_path / "joined")
+    assert "1 clips could not be joined" in preparation.notes
+    corpus = PreparedCorpus.load(tmp_path / "joined")
+    assert sorted(len(clip.emotions) for clip in corpus.clips) == [2, 3]
+    for clip, view in zip(corpus.clips, corpus.views, strict=True):
+        parts = clip.clip_id.split("+")
+        assert clip.emotions == tuple(part[:-1] for part in parts)
+        assert np.array_equal(view, np.concatenate([audio[part] for part in parts]))
+
+
+def test_joining_needs_speakers_with_two_emotions(tmp_path):
+    clip = Clip(clip_id="x", path="x", emotion="angry", num_samples=9, audio_sha256="x")
+    write_corpus(tmp_path, "tones", [(clip, np.ones(9, np.int16))])
+    with pytest.raises(UserError, match="expected clips of known speakers with two emotions"):
+        read("joined", tmp_path)

@@ -235,7 +235,10 @@ def test_command_help_names_every_corpus():
 
 
 MISTAKES = {
-    "unknown corpus": (("iemocap", "."), "unknown corpus 'iemocap': choose one of ravdess, folder"),
+    "unknown corpus": (
+        ("iemocap", "."),
+        "unknown corpus 'iemocap': choose one of ravdess, ",
+    ),
     "no source": (("ravdess",), "needs a SOURCE"),
     "wrong path": (("ravdess", "nowhere"), "nowhere: no such file or folder"),
     "empty folder": (("ravdess", "empty"), "empty: expected audio files, it has none"),
