@@ -33,8 +33,9 @@ class Provenance:
     parameters: int | None = None
     """Number of weights; None where the count means nothing (chance)."""
     train_seconds: float | None = None
+    """Of fitting, features included; for one fold and seed."""
     real_time_factor: float | None = None
-    """Seconds of judging for each second of audio; features included where they were not cached."""
+    """Seconds of judging for each second of audio, features included."""
     pretraining_data: str = ""
     """Pool that the encoder saw without labels; empty if none."""
     leak: str = ""

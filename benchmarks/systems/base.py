@@ -1,16 +1,15 @@
 """The contract of a system: what it is given, what it must answer."""
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.systems.feature_cache import FeatureCache
 from ssl_audio.config import Config
-from ssl_audio.progress import with_progress
 
 Int16 = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float64]
@@ -47,41 +46,6 @@ class LabelledClips:
             self.labels[places],
             tuple(self.speakers[place] for place in places),
         )
-
-
-class FeatureCache:
-    """Features of clips, extracted once for each content and held in memory."""
-
-    def __init__(self) -> None:
-        self._features: dict[tuple[str, str], Floats] = {}
-
-    def extract(
-        self,
-        waveforms: Sequence[Int16],
-        extractor: Callable[..., Floats],
-        **options: int | float | str,
-    ) -> Floats:
-        """Features of every clip; those seen before, under whatever name, are not made again.
-
-        Args:
-            waveforms: per clip, (samples,) int16 at 16 kHz.
-            extractor: a module's function of one waveform and the options: (features,) float64.
-            options: its settings, part of what the features are stored under.
-
-        Returns:
-            (clips, features) float64.
-        """
-        recipe = f"{extractor.__module__}.{extractor.__qualname__} {sorted(options.items())}"
-        keys = [(recipe, hashlib.sha256(waveform.tobytes()).hexdigest()) for waveform in waveforms]
-        new = {
-            key: waveform
-            for key, waveform in zip(keys, waveforms, strict=True)
-            if key not in self._features
-        }
-        name = extractor.__name__.replace("_", " ")
-        for key, waveform in with_progress(new.items(), len(new), name, "clip"):
-            self._features[key] = extractor(waveform, **options)
-        return np.stack([self._features[key] for key in keys])
 
 
 class System(ABC, Generic[SettingsType]):

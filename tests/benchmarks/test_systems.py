@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from benchmarks.systems import SYSTEMS, base
+from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import FeatureCache, LabelledClips, UnlabelledClips
 from benchmarks.systems.linear import LinearSystem
 from benchmarks.systems.logmel_statistics import log_mel_statistics
@@ -164,37 +164,6 @@ def test_smote_leaves_a_class_of_one_clip_alone(tone_corpus, cache):
     features = system._features([train.waveforms[index] for index in keep])
     _, labels = system._balance(features, train.labels[keep])
     assert np.bincount(labels).tolist() == [1, 12, 12]
-
-
-def test_features_are_extracted_once_for_each_content_and_option(tone_corpus):
-    calls = []
-
-    def length(waveform, factor):
-        calls.append(factor)
-        return np.array([len(waveform) * factor], dtype=np.float64)
-
-    cache = FeatureCache()
-    waveforms = [tone_corpus.views[0], tone_corpus.views[1], tone_corpus.views[0].copy()]
-    features = cache.extract(waveforms, length, factor=2)
-    assert features[:, 0].tolist() == [2 * len(waveform) for waveform in waveforms]
-    cache.extract(waveforms, length, factor=2)
-    assert calls == [2, 2]
-    cache.extract(waveforms, length, factor=3)
-    assert calls == [2, 2, 3, 3]
-
-
-def test_features_of_new_clips_are_made_with_progress(tone_corpus, monkeypatch):
-    bars = []
-
-    def watch(items, total, description, unit):
-        bars.append((total, description, unit))
-        return items
-
-    monkeypatch.setattr(base, "with_progress", watch)
-    cache = FeatureCache()
-    for _ in range(2):
-        cache.extract(tone_corpus.views[:3], log_mel_statistics, num_mels=8)
-    assert bars == [(3, "log mel statistics", "clip"), (0, "log mel statistics", "clip")]
 
 
 def test_log_mel_statistics_follow_the_level_in_db(tone_corpus):
