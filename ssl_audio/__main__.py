@@ -41,7 +41,12 @@ def quickstart(
 
 @app.command()
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="Its reader: ravdess, hackerearth, emodb, folder, csv, synthetic, joined.")],
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="Its reader: ravdess, hackerearth, emodb, folder, csv, synthetic, joined."
+        ),
+    ],
     output: cli.OutputOption,
     source: Annotated[
         Path | None, typer.Argument(help="Folder, zip or table; synthetic needs none.")

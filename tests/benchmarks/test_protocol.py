@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks import runs
-from benchmarks.protocol import run_benchmark
+from benchmarks.protocol import DEVELOPMENT_NOTE, run_benchmark
 from benchmarks.results import load_results
 from benchmarks.runs import BenchmarkConfig
 from benchmarks.systems import SYSTEMS
@@ -13,10 +14,11 @@ from benchmarks.systems.base import System
 from finetune.predictions import Predictions
 from ssl_audio.config import load_config
 from ssl_audio.data.folds import Fold, Folds
-from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.prepared import PreparedCorpus, folds_path, write_corpus
 from ssl_audio.errors import ConfigError, DataError, UserError
 
 TONES = "tones-3/speakers3"
+PITCHES = ("high", "low", "mid")
 
 
 class Spy(System):
@@ -86,21 +88,19 @@ def test_predictions_stand_beside_the_right_clips(tones, spy, tmp_path):
 def test_a_second_call_runs_what_is_missing_and_nothing_else(tones, spy, tmp_path, capsys):
     config = configure(tones, "systems={spy: {}}")
     run_benchmark(config, tmp_path)
-    kept = (
-        (tmp_path / "predictions/tones-3-speakers3__spy__fold1__seed0.parquet").stat().st_mtime_ns
+    first, second = (
+        tmp_path / f"predictions/tones-3-speakers3__spy__fold{number}__seed0.parquet"
+        for number in (1, 2)
     )
-    (tmp_path / "predictions/tones-3-speakers3__spy__fold2__seed0.parquet").unlink()
+    kept = first.stat().st_mtime_ns
+    second.unlink()
     # What a run that was killed while writing leaves behind.
-    (tmp_path / "predictions/.tones-3-speakers3__spy__fold2__seed0.parquet.partial").write_bytes(
-        b"half"
-    )
+    second.with_name(f".{second.name}.partial").write_bytes(b"half")
     spy.given.clear()
     run_benchmark(config, tmp_path)
     assert [kind for kind, *_ in spy.given] == ["fit", "predict"]
     assert "2 of 3 runs are there already" in capsys.readouterr().out
-    assert (
-        tmp_path / "predictions/tones-3-speakers3__spy__fold1__seed0.parquet"
-    ).stat().st_mtime_ns == kept
+    assert first.stat().st_mtime_ns == kept
     assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == [
         f"tones-3-speakers3__spy__fold{number}__seed0.parquet" for number in (1, 2, 3)
     ]
@@ -217,3 +217,112 @@ def test_a_stored_file_reads_back_equal(tones, tmp_path):
     again = Predictions.load(tmp_path / "again.parquet")
     assert again.about == stored.about
     pd.testing.assert_frame_equal(again.frame, stored.frame)
+
+
+PROTOCOL = """
+name: {name}
+task: {task}
+sources: [{{corpus: tones}}]
+classes: [{classes}]
+scheme: leave-one-speaker-out
+development: true
+"""
+
+
+def write_protocol(folder, name="tones-3/loso6", task="single", classes="high, low, mid"):
+    path = folder / "protocol.yaml"
+    path.write_text(PROTOCOL.format(name=name, task=task, classes=classes), encoding="utf-8")
+    return f"folds={path}"
+
+
+def test_inner_folds_reach_the_system(tones, spy, tmp_path):
+    """Five groups over the other five speakers, one each; the validation clips are one of them."""
+    run_benchmark(
+        configure(tones, "systems={spy: {}}", "fold_numbers=[3]", write_protocol(tmp_path)),
+        tmp_path / "out",
+    )
+    (_, train, validation), (_, clips) = spy.given
+    assert len(clips.waveforms) == 12 and set(train.speakers) | set(validation.speakers) == {
+        *"abdef"
+    }
+    groups = {}
+    for part in (train, validation):
+        for speaker, number in zip(part.speakers, part.inner, strict=True):
+            groups.setdefault(int(number), set()).add(speaker)
+    assert sorted(groups) == [0, 1, 2, 3, 4] and set(map(len, groups.values())) == {1}
+    assert len(set(validation.inner)) == 1
+
+
+def test_without_inner_folds_there_are_no_groups(tones, spy, tmp_path):
+    run_benchmark(configure(tones, "systems={spy: {}}", "fold_numbers=[1]"), tmp_path)
+    (_, train, validation), _ = spy.given
+    assert train.inner is None and validation.inner is None
+
+
+def test_a_development_corpus_and_the_task_are_told(tones, spy, tmp_path):
+    task = write_protocol(
+        tmp_path,
+        "tones-6/loso6",
+        "gender-emotion",
+        ", ".join(f"{gender}_{tone}" for gender in ("male", "female") for tone in PITCHES),
+    )
+    run_benchmark(configure(tones, "systems={chance: {}}", task), tmp_path / "out")
+    (result,) = load_results(tmp_path / "out")
+    assert result.about.task == "gender-emotion" and len(result.about.classes) == 6
+    assert result.about.notes == (DEVELOPMENT_NOTE,)
+    assert set(result.frame["label"].str.split("_").str[0]) == {"male", "female"}
+
+
+def test_multilabel_is_refused(tones, tmp_path):
+    config = configure(tones, write_protocol(tmp_path, task="multilabel"))
+    with pytest.raises(ConfigError, match="tones-3/loso6 is multilabel: the systems give a clip"):
+        run_benchmark(config, tmp_path / "out")
+
+
+def test_two_corpora_learn_from_one_and_test_on_the_other(tones, spy, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    corpus = PreparedCorpus.load(tones)
+    renamed = [
+        (replace(clip, clip_id=f"other-{clip.clip_id}"), -view)
+        for clip, view in zip(corpus.clips, corpus.views, strict=True)
+    ]
+    renamed = [
+        (clip.with_measured(audio_sha256=f"other{clip.audio_sha256}"), v) for clip, v in renamed
+    ]
+    write_corpus(other, "negative", renamed)
+    (tmp_path / "cross.yaml").write_text(
+        """
+name: cross/tones->negative
+sources: [{corpus: tones}, {corpus: negative}]
+classes: [high, low, mid]
+""",
+        encoding="utf-8",
+    )
+    run_benchmark(
+        configure(tones, f"folds={tmp_path}/cross.yaml", "systems={spy: {}}").model_copy(
+            update={"corpus": (tones, other)}
+        ),
+        tmp_path / "out",
+    )
+    (_, train, validation), (_, clips) = spy.given
+    assert len(train.waveforms) + len(validation.waveforms) == len(clips.waveforms) == 72
+    tested = {waveform.tobytes() for waveform in clips.waveforms}
+    assert tested == {view.tobytes() for _, view in renamed}
+    assert {speaker.split(":")[0] for speaker in train.speakers} == {"tones"}
+
+
+def test_copies_in_the_test_are_told(tones, spy, tmp_path):
+    corpus = PreparedCorpus.load(tones)
+    folder = tmp_path / "copies"
+    (folder / "folds").mkdir(parents=True)
+    pairs = list(zip(corpus.clips, corpus.views, strict=True))
+    twin = replace(pairs[0][0], clip_id=f"{pairs[0][0].clip_id}-again")
+    write_corpus(folder, "tones", sorted([*pairs, (twin, pairs[0][1])], key=lambda p: p[0].clip_id))
+    folds = corpus.folds(TONES)
+    first = folds.folds[0]
+    with_twin = replace(first, test=tuple(sorted((*first.test, twin.clip_id))))
+    replace(folds, folds=(with_twin, *folds.folds[1:])).save(folds_path(folder, TONES))
+    run_benchmark(configure(folder, "systems={spy: {}}", "fold_numbers=[1]"), tmp_path / "out")
+    (result,) = load_results(tmp_path / "out")
+    assert result.about.copies == ((pairs[0][0].clip_id, twin.clip_id),)
