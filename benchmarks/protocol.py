@@ -11,17 +11,21 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from benchmarks.results import predictions_path, save_predictions
+from benchmarks.results import predictions_path, run_name, save_predictions
 from benchmarks.runs import BenchmarkConfig, Run, plan_runs
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, UnlabelledClips
 from finetune.metrics import compute_metrics
 from finetune.predictions import Predictions, Provenance, collect_genders
 from ssl_audio.audit import refuse_leaks
-from ssl_audio.data.folds import Folds
+from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.protocols import OpenProtocol, open_protocol
 from ssl_audio.errors import ConfigError, DataError
 from ssl_audio.run_record import git_commit, read_run_record, write_run_record
+
+DEVELOPMENT_NOTE = "tested on a development corpus, which recipes are chosen by"
+PROTOCOLS = Path(__file__).resolve().parents[1] / "configs" / "protocols"
 
 
 def run_benchmark(config: BenchmarkConfig, output: Path, only: Sequence[str] = ()) -> None:
@@ -36,8 +40,9 @@ def run_benchmark(config: BenchmarkConfig, output: Path, only: Sequence[str] = (
         UserError: something of the config that is not there, a leak, or older runs that were made
             with other settings or data.
     """
-    corpus = PreparedCorpus.load(config.corpus)
-    folds = corpus.folds(config.folds)
+    corpora = [PreparedCorpus.load(root) for root in config.corpus]
+    protocol = open_protocol(config.folds, corpora, PROTOCOLS)
+    corpus, folds = protocol.corpus, protocol.folds
     runs = plan_runs(config, corpus, folds, only)
     for number in sorted({run.config.fold for run in runs}):
         refuse_leaks(corpus.clips, folds, number)
@@ -49,7 +54,7 @@ def run_benchmark(config: BenchmarkConfig, output: Path, only: Sequence[str] = (
     for count, run in enumerate(waiting, 1):
         print(f"[{count}/{len(waiting)}] {run.name}", end=": ", flush=True)
         start = time.monotonic()
-        report = _run(run, corpus, folds, output, cache)
+        report = _run(run, protocol, output, cache)
         row = run.config.row
         took = seconds.setdefault(row, [])
         took.append(time.monotonic() - start)
@@ -60,7 +65,7 @@ def run_benchmark(config: BenchmarkConfig, output: Path, only: Sequence[str] = (
 def _is_done(run: Run, output: Path) -> bool:
     """Whether the run's predictions are there; refuses those of another run under its name."""
     config = run.config
-    path = predictions_path(output, config.row, config.fold, config.seed)
+    path = predictions_path(output, config.protocol, config.row, config.fold, config.seed)
     if not path.exists():
         return False
     there = read_run_record(_record_folder(run, output))["config"]
@@ -74,12 +79,13 @@ def _is_done(run: Run, output: Path) -> bool:
     return True
 
 
-def _run(run: Run, corpus: PreparedCorpus, folds: Folds, output: Path, cache: FeatureCache) -> str:
+def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) -> str:
     """Fits, predicts and stores; returns what it took."""
+    corpus, folds = protocol.corpus, protocol.folds
     fold = folds.fold(run.config.fold)
     system = run.build(folds.classes, cache)
-    train = _labelled(corpus, folds, fold.train)
-    validation = _labelled(corpus, folds, fold.validation)
+    train = _labelled(corpus, folds, fold, fold.train)
+    validation = _labelled(corpus, folds, fold, fold.validation)
     withheld = UnlabelledClips([corpus.views[index] for index in corpus.indices(fold.test)])
     # NumPy's matrices are small here: a second thread gains nothing, and where the machine is busy
     # the two waiting for each other makes features six times slower.
@@ -93,27 +99,29 @@ def _run(run: Run, corpus: PreparedCorpus, folds: Folds, output: Path, cache: Fe
         predicted = time.monotonic()
     _refuse_improbable(probabilities, (len(fold.test), len(folds.classes)), run.name)
 
-    test = _labelled(corpus, folds, fold.test)
+    test = _labelled(corpus, folds, fold, fold.test)
     audio_seconds = sum(map(len, withheld.waveforms)) / SAMPLE_RATE
     # As if no feature had been there already: else a row's cost would depend on the rows before it.
     train_seconds = fitted - start + fitting.spared_seconds
     judge_seconds = predicted - fitted + judging.spared_seconds
     about = Provenance(
         system=run.config.title,
+        task=folds.task,
         protocol=folds.protocol,
         classes=folds.classes,
         parameters=system.parameters,
         train_seconds=round(train_seconds, 3),
         real_time_factor=round(judge_seconds / audio_seconds, 7),
         pretraining_data=system.pretraining_data,
+        leak="transductive" if system.saw(withheld) else "",
         reduced=run.config.reduced,
-        notes=system.notes,
+        notes=(*system.notes, *((DEVELOPMENT_NOTE,) if protocol.development else ())),
         copies=_find_copies(corpus, fold.test),
         genders=collect_genders(
             (corpus.clips[index].speaker, corpus.clips[index].gender)
             for index in corpus.indices(fold.test)
         ),
-        data=corpus.fingerprint,
+        data=corpus.fingerprint_of(folds),
         split=folds.fingerprint,
         code=git_commit() or "",
         weights=system.weights,
@@ -127,8 +135,8 @@ def _run(run: Run, corpus: PreparedCorpus, folds: Folds, output: Path, cache: Fe
         command="benchmarks run",
         config=run.config,
         seed=run.config.seed,
-        device="cpu",
-        choices={},
+        device=system.choices.get("device", "cpu"),
+        choices=system.choices,
         data_fingerprint=corpus.fingerprint,
         wall_seconds=predicted - start,
         metrics=compute_metrics(test.labels, probabilities, folds.classes),
@@ -141,14 +149,18 @@ def _run(run: Run, corpus: PreparedCorpus, folds: Folds, output: Path, cache: Fe
         },
     )
     config = run.config
-    save_predictions(predictions, predictions_path(output, config.row, config.fold, config.seed))
+    save_predictions(
+        predictions, predictions_path(output, config.protocol, config.row, config.fold, config.seed)
+    )
     return (
         f"fitted in {fitted - start:.1f} s, judged {len(fold.test)} clips in "
         f"{predicted - fitted:.1f} s, process peak {peak:.0f} MiB"
     )
 
 
-def _labelled(corpus: PreparedCorpus, folds: Folds, clip_ids: Sequence[str]) -> LabelledClips:
+def _labelled(
+    corpus: PreparedCorpus, folds: Folds, fold: Fold, clip_ids: Sequence[str]
+) -> LabelledClips:
     clips = [(corpus.clips[index], corpus.views[index]) for index in corpus.indices(clip_ids)]
     for clip, _ in clips:
         if clip.emotion not in folds.classes:
@@ -157,10 +169,13 @@ def _labelled(corpus: PreparedCorpus, folds: Folds, clip_ids: Sequence[str]) -> 
                 f"{', '.join(folds.classes)}"
             )
     labels = [folds.classes.index(str(clip.emotion)) for clip, _ in clips]
+    inner = {clip_id: number for number, ids in enumerate(fold.inner) for clip_id in ids}
+    chosen_by_inner = inner and all(clip_id in inner for clip_id in clip_ids)
     return LabelledClips(
         [waveform for _, waveform in clips],
         np.array(labels, dtype=np.int64),
         tuple(clip.speaker for clip, _ in clips),
+        np.array([inner[clip_id] for clip_id in clip_ids]) if chosen_by_inner else None,
     )
 
 
@@ -203,7 +218,8 @@ def _refuse_improbable(probabilities: Floats, shape: tuple[int, int], name: str)
 
 
 def _record_folder(run: Run, output: Path) -> Path:
-    return output / "runs" / f"{run.config.row}__fold{run.config.fold}__seed{run.config.seed}"
+    config = run.config
+    return output / "runs" / run_name(config.protocol, config.row, config.fold, config.seed)
 
 
 def _peak_mebibytes() -> float:
