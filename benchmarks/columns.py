@@ -31,7 +31,7 @@ class Column:
     @property
     def heading(self) -> Heading:
         """Its head."""
-        return Heading(self.header, self.latex, self.small)
+        return Heading(self.header, self.latex, self.small, self.meaning)
 
     def cell(self, row: Row, winner: bool) -> Cell:
         """What it says of a row."""

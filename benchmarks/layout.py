@@ -17,8 +17,6 @@ def lay_out(section: Section) -> Table:
     """The table of a protocol and, below it, how its best row compares with the others."""
     columns, once = choose_columns(section)
     legend = list(zip(letters(len(section.notes)), section.notes, strict=True))
-    explained = [column.meaning for column in columns if column.meaning]
-    percent = f"Percent, over pooled test predictions{_describe_interval(section)}."
     return Table(
         title=title_of(section),
         headings=(NAME, *(column.heading for column in columns)),
@@ -27,8 +25,8 @@ def lay_out(section: Section) -> Table:
             for row in section.rows
         ),
         warnings=(*filter(None, [section.warning]), *find_mixtures(section.rows)),
+        scale=f"Percent, over pooled test predictions{_describe_interval(section)}.",
         remarks=(
-            " ".join([percent, *explained]),
             *once,
             *section.caveats,
             *_explain_bold(section),

@@ -14,6 +14,10 @@ class Heading:
     """The column's form in LaTeX; empty if it is left out, as a page is narrower than a screen."""
     small: bool = False
     """In small print in LaTeX."""
+    meaning: str = ""
+    """A sentence for below the table, wherever the column is shown."""
+    marks: tuple[str, ...] = ()
+    """Letters of the legend."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,19 @@ class Table:
     """One cell for each heading; the first names the row."""
     warnings: tuple[str, ...] = ()
     """What a reader must know before the numbers."""
+    scale: str = ""
+    """What the numbers are; the first thing below the table."""
     remarks: tuple[str, ...] = ()
-    """Below the table."""
+    """Below the table, after what its headings mean."""
     legend: tuple[tuple[str, str], ...] = ()
     """Letters and what they mean."""
     second: "Table | None" = None
     """A smaller table that belongs below this one and shares its legend."""
+
+    def below(self, headings: Sequence[Heading]) -> list[str]:
+        """The lines below the table, where these of its headings are shown."""
+        meanings = " ".join(filter(None, [self.scale, *(heading.meaning for heading in headings)]))
+        return [*filter(None, [meanings]), *self.remarks]
 
 
 def letters(count: int) -> list[str]:

@@ -97,7 +97,8 @@ def _escape_one(character: str) -> str:
         return _ASCII.get(character, character)
     if character in _SYMBOLS:
         return _SYMBOLS[character]
-    base, *accents = unicodedata.normalize("NFD", character)
+    parts = unicodedata.normalize("NFD", character)
+    base, accents = parts[0], parts[1:]
     if base.isascii() and base.isalpha() and all(accent in _ACCENTS for accent in accents):
         for accent in accents:
             base = rf"\{_ACCENTS[accent]}{{{base}}}"
@@ -140,18 +141,17 @@ def _tabular(table: Table) -> list[str]:
 
 
 def _head(heading: Heading) -> str:
-    text = escape_latex(heading.text)
+    text = escape_latex(heading.text) + _superscript(heading.marks)
     return rf"\raggedright {text}" if heading.latex.startswith("p") else text
 
 
 def _below(table: Table) -> list[str]:
-    notes = [rf"$^{{{mark}}}$ {escape_latex(note)}" for mark, note in table.legend]
-    if not table.remarks and not notes:
-        return []
+    text = escape_latex(" ".join(table.below([head for head in table.headings if head.latex])))
+    notes = [f"{_superscript([mark])} {escape_latex(note)}" for mark, note in table.legend]
     return [
         r"\par\smallskip",
         r"\parbox{\textwidth}{\scriptsize\raggedright",
-        *(f"{text}\\par" for text in [escape_latex(" ".join(table.remarks)), *notes]),
+        *(f"{line}\\par" for line in [text, *notes]),
         "}",
     ]
 
@@ -165,5 +165,9 @@ def _cell(heading: Heading, cell: Cell) -> str:
         text = re.sub(r"(\{\[\}.*)$", r"{\\scriptsize \1}", text)
     if cell.bold:
         text = rf"\textbf{{{text}}}"
-    text += f"$^{{{','.join(cell.marks)}}}$" if cell.marks else ""
+    text += _superscript(cell.marks)
     return rf"\raggedright {text}" if heading.latex.startswith("p") else text
+
+
+def _superscript(marks: Sequence[str]) -> str:
+    return f"$^{{{','.join(marks)}}}$" if marks else ""

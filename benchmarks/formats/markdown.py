@@ -12,11 +12,11 @@ def to_markdown(tables: Sequence[Table]) -> str:
 
 
 def _one(table: Table, level: str) -> str:
-    lines = [[heading.text for heading in table.headings]]
+    lines = [[_escape(_mark(head.text, head.marks)) for head in table.headings]]
     lines += [[_cell(cell) for cell in row] for row in table.rows]
     notes = [f"({mark}) {note}" for mark, note in table.legend]
     warnings = [line for text in table.warnings for line in (f"**{_escape(text)}**", "")]
-    below = [f"{_escape(line)}  " for line in [*table.remarks, *notes]]
+    below = [f"{_escape(line)}  " for line in [*table.below(table.headings), *notes]]
     parts = [f"{level} {_escape(table.title)}", "", *warnings, _align(lines), *below, ""]
     if table.second is not None:
         parts.append(_one(table.second, f"{level}#"))
@@ -24,12 +24,17 @@ def _one(table: Table, level: str) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    text = cell.text + (f" ({', '.join(cell.marks)})" if cell.marks else "")
-    return f"**{_escape(text)}**" if cell.bold else _escape(text)
+    text = _escape(_mark(cell.text, cell.marks))
+    return f"**{text}**" if cell.bold else text
+
+
+def _mark(text: str, marks: Sequence[str]) -> str:
+    return f"{text} ({', '.join(marks)})" if marks else text
 
 
 def _escape(text: str) -> str:
-    return re.sub(r"([|<\\*])", r"\\\1", " ".join(text.split()))
+    """A ``<`` before a space starts no tag, and reads better as it is."""
+    return re.sub(r"([|\\*]|<(?=\S))", r"\\\1", " ".join(text.split()))
 
 
 def _align(lines: Sequence[Sequence[str]]) -> str:
