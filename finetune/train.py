@@ -94,7 +94,7 @@ def _finish(
         leak="transductive" if transductive else "",
         notes=(*pretraining.notes, *cut),
         genders=collect_genders((corpus.clips[i].speaker, corpus.clips[i].gender) for i in test),
-        data=corpus.fingerprint,
+        data=corpus.fingerprint_of(folds),
         split=folds.fingerprint,
         code=git_commit() or "",
         weights=pretraining.weights,

@@ -1,7 +1,11 @@
-"""Choices made by a short measurement at a run's start, stored with it and reused on resume."""
+"""Choices made by a short measurement at a run's start, stored with it and reused on resume.
+
+A process measures once, so that equal runs of one process make equal choices.
+"""
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Literal
 
 import torch
@@ -14,6 +18,7 @@ Precision = Literal["float32", "bfloat16"]
 AttentionForm = Literal["eager", "sdpa"]
 
 
+@cache
 def choose_precision(device: torch.device) -> Precision:
     """bfloat16 where the device computes it natively.
 
@@ -43,24 +48,25 @@ def choose_attention(
     """
     if device.type == "cuda":
         return "sdpa"
+    return _faster_form(config.hidden_size, config.num_attention_heads, tokens, device, precision)
+
+
+@cache
+def _faster_form(
+    hidden_size: int, heads: int, tokens: int, device: torch.device, precision: Precision
+) -> AttentionForm:
+    shape = AudioEncoderConfig(hidden_size=hidden_size, num_attention_heads=heads)
+    forms: tuple[AttentionForm, ...] = ("eager", "sdpa")
     return min(
-        ("eager", "sdpa"), key=lambda form: _time_block(config, tokens, device, precision, form)
+        forms, key=lambda form: _time_block(shape.with_attention(form), tokens, device, precision)
     )
 
 
 def _time_block(
-    config: AudioEncoderConfig,
-    tokens: int,
-    device: torch.device,
-    precision: Precision,
-    form: AttentionForm,
+    shape: AudioEncoderConfig, tokens: int, device: torch.device, precision: Precision
 ) -> float:
-    block_config = AudioEncoderConfig(
-        hidden_size=config.hidden_size,
-        num_attention_heads=config.num_attention_heads,
-    ).with_attention(form)
-    block: nn.Module = Block(block_config).to(device)
-    inputs = torch.randn(8, tokens, config.hidden_size, device=device)
+    block: nn.Module = Block(shape).to(device)
+    inputs = torch.randn(8, tokens, shape.hidden_size, device=device)
     bias = torch.zeros(8, 1, 1, tokens, device=device)
 
     def step() -> None:

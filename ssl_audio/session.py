@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from pydantic import Field
 
@@ -15,7 +16,7 @@ from ssl_audio.checkpoint import Checkpoint, load_newest
 from ssl_audio.config import Config
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
-from ssl_audio.probing import choose_attention, choose_precision
+from ssl_audio.probing import Precision, choose_attention, choose_precision
 
 
 class TrainConfig(Config):
@@ -124,11 +125,17 @@ def open_session(
     chosen: dict[str, Any] = choices[0]
     torch.set_num_threads(chosen["threads"])
     output.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(
+    return Session(output, start_accelerator(chosen["precision"]), chosen, identity, checkpoint)
+
+
+def start_accelerator(precision: Precision) -> Accelerator:
+    """Device, processes and autocast of one training, whatever another one of this process used."""
+    # accelerate keeps one precision for each process and has no public way to change it.
+    AcceleratorState._reset_state()
+    return Accelerator(
         cpu=not torch.cuda.is_available(),
-        mixed_precision="bf16" if chosen["precision"] == "bfloat16" else "no",
+        mixed_precision="bf16" if precision == "bfloat16" else "no",
     )
-    return Session(output, accelerator, chosen, identity, checkpoint)
 
 
 def _check_num_processes(num_processes: int) -> None:

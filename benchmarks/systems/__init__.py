@@ -8,6 +8,7 @@ from benchmarks.systems.logmel_statistics import LogMelStatistics
 from benchmarks.systems.majority import Majority
 from benchmarks.systems.mfcc_statistics import MfccStatistics
 from benchmarks.systems.mfcc_xgboost import MfccXgboost
+from benchmarks.systems.ours import Ours
 from benchmarks.systems.permuted_labels import PermutedLabels
 
 SYSTEMS: dict[str, type[System[Any]]] = {
@@ -17,4 +18,5 @@ SYSTEMS: dict[str, type[System[Any]]] = {
     "logmel_statistics": LogMelStatistics,
     "mfcc_statistics": MfccStatistics,
     "mfcc_xgboost": MfccXgboost,
+    "ours": Ours,
 }

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,23 @@ class System(ABC, Generic[SettingsType]):
     def suffix(cls, settings: SettingsType) -> str:
         """What the settings add to the row's name, whoever gives it: ``, random weights``."""
         return ""
+
+    @classmethod
+    def check(cls, settings: SettingsType) -> None:
+        """Refuses, before the first run starts, settings that can't be run here.
+
+        Raises:
+            UserError: with what is missing.
+        """
+
+    def saw(self, clips: UnlabelledClips) -> bool:
+        """Whether the audio of one of these clips was in the pool that the weights saw before."""
+        return False
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """Made by probing: ``device``, ``precision`` and the like; empty if none."""
+        return {}
 
     @property
     def parameters(self) -> int | None:

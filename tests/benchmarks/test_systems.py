@@ -16,6 +16,15 @@ from ssl_audio.config import build_config
 from ssl_audio.errors import ConfigError
 
 CLASSES = ("high", "low", "mid")
+FAST = {"precision": "float32", "batch_size": 12, "warmup_steps": 2}
+SMALL: dict[str, dict] = {
+    "ours": {
+        "train": {**FAST, "attention": "eager", "max_steps": 10},
+        "crop_seconds": 0.3,
+        "evaluate_every": 5,
+    },
+}
+"""Settings of the systems whose defaults take too long here."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +47,8 @@ def labelled(corpus, speakers, leave_out=()) -> LabelledClips:
 
 def fitted(name, corpus, cache, seed=0, leave_out=()):
     system_type = SYSTEMS[name]
-    system = system_type(system_type.settings_type(), CLASSES, seed, cache)
+    settings = build_config(system_type.settings_type, SMALL.get(name, {}))
+    system = system_type(settings, CLASSES, seed, cache)
     system.fit(labelled(corpus, "abc", leave_out), labelled(corpus, "d", leave_out))
     return system
 

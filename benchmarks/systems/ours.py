@@ -1,0 +1,139 @@
+"""Our encoder with its head (SYSTEMS S7): from scratch or pretrained, fine-tuned or frozen.
+
+Trained by ``finetune.learning``, as ``python -m finetune train`` does: the best step is chosen on
+the validation clips by UAR.
+"""
+
+import hashlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from pydantic import Field, field_validator
+from transformers.utils import logging as transformers_logging
+
+from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
+from benchmarks.systems.neural import refuse_seed, with_seed
+from finetune.config import ClassifierConfig, FinetuneTrainConfig
+from finetune.evaluate import predict_clips
+from finetune.labels import SingleLabel
+from finetune.learning import Material, learn, load_best, read_encoder_config
+from finetune.pretraining import Pretraining
+from ssl_audio.build import count_tokens
+from ssl_audio.data.manifest import Clip
+from ssl_audio.data.prepared import Int16, PreparedCorpus
+from ssl_audio.session import open_session
+
+
+class OursSettings(ClassifierConfig):
+    """Those of ``finetune train``, but for the clips.
+
+    Attributes:
+        crop_seconds: of a training clip; whole clips are used for validation and test.
+    """
+
+    crop_seconds: float = Field(default=3.0, gt=0, le=30)
+
+    @field_validator("train")
+    @classmethod
+    def _leave_the_seed_alone(cls, train: FinetuneTrainConfig) -> FinetuneTrainConfig:
+        return refuse_seed(train)
+
+
+class Ours(System[OursSettings]):
+    """A transformer over spectrogram patches, a pooling and a linear head."""
+
+    title = "Ours"
+    settings_type = OursSettings
+
+    def __init__(
+        self, settings: OursSettings, classes: tuple[str, ...], seed: int, cache: FeatureCache
+    ) -> None:
+        super().__init__(settings, classes, seed, cache)
+        self._pretraining = Pretraining.read(settings.encoder)
+        self._cut: tuple[str, ...] = ()
+        self._choices: dict[str, Any] = {}
+
+    @classmethod
+    def suffix(cls, settings: OursSettings) -> str:
+        """Where the encoder comes from, and whether it learns here."""
+        return f", {settings.start}"
+
+    @classmethod
+    def check(cls, settings: OursSettings) -> None:
+        """The encoder's folder holds one of ours."""
+        read_encoder_config(settings)
+
+    def fit(self, train: LabelledClips, validation: LabelledClips) -> None:
+        """Trains, and keeps the best step."""
+        transformers_logging.disable_progress_bar()
+        settings = self.settings.model_copy(
+            update={"train": with_seed(self.settings.train, self.seed)}
+        )
+        shape = read_encoder_config(settings)
+        tokens = count_tokens(shape, settings.crop_seconds)
+        material = self._material(train, validation)
+        with TemporaryDirectory(prefix="ssl-audio-") as folder:
+            session = open_session(Path(folder), False, settings, settings.train, "", shape, tokens)
+            state = learn(settings, settings.crop_seconds, session, material)
+            self._classifier = load_best(session, state)
+        self._choices = {**session.choices, "device": str(session.accelerator.device)}
+        if state.cut:
+            self._cut = (f"budget cut at step {state.step} of {settings.train.max_steps}",)
+
+    def predict(self, clips: UnlabelledClips) -> Floats:
+        """The head's softmax, clip by clip, so that none depends on another to the last bit."""
+        corpus = _hold(clips.waveforms, [Clip(clip_id="", path="")] * len(clips.waveforms))
+        return predict_clips(self._classifier, corpus, np.arange(len(corpus)), batch_size=1)
+
+    def saw(self, clips: UnlabelledClips) -> bool:
+        """Whether the encoder was pretrained on the audio of one of these clips."""
+        hashes = (hashlib.sha256(waveform.tobytes()).hexdigest() for waveform in clips.waveforms)
+        return self._pretraining.saw(hashes)
+
+    @property
+    def parameters(self) -> int | None:
+        """Of encoder, pooling and head."""
+        return int(self._classifier.num_parameters())
+
+    @property
+    def pretraining_data(self) -> str:
+        """The encoder's pool by name."""
+        return self._pretraining.pool
+
+    @property
+    def weights(self) -> str:
+        """The encoder's."""
+        return self._pretraining.weights
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Of the pretraining, and whether training was cut."""
+        return (*self._pretraining.notes, *self._cut)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """Precision and form of attention, as probed."""
+        return self._choices
+
+    def _material(self, train: LabelledClips, validation: LabelledClips) -> Material:
+        labels = [*train.labels.tolist(), *validation.labels.tolist()]
+        speakers = [*train.speakers, *validation.speakers]
+        clips = [
+            Clip(clip_id=str(number), path="", speaker=speaker, emotion=self.classes[label])
+            for number, (speaker, label) in enumerate(zip(speakers, labels, strict=True))
+        ]
+        corpus = _hold([*train.waveforms, *validation.waveforms], clips)
+        places = np.arange(len(corpus))
+        num_training = len(train.labels)
+        return Material(
+            corpus, places[:num_training], places[num_training:], SingleLabel(self.classes)
+        )
+
+
+def _hold(waveforms: Any, clips: list[Clip]) -> PreparedCorpus:
+    """A corpus in memory."""
+    views: tuple[Int16, ...] = tuple(waveforms)
+    lengths = np.array([len(view) for view in views], dtype=np.int64)
+    return PreparedCorpus(Path(), "benchmark", tuple(clips), lengths, "", views)
