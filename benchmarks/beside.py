@@ -10,8 +10,8 @@ from benchmarks.scoring import Section
 from benchmarks.statistics import Estimate
 
 METRICS = {"uar": "UAR", "wa": "accuracy", "macro_f1": "macro-F1"}
-WIDTH = 0.72
-"""Of the page, shared by the columns after the name in LaTeX."""
+WIDTH = 0.8
+"""Of the page, shared by the columns after the name in LaTeX, each with 3 pt on both sides."""
 
 
 def lay_out_beside(sections: Sequence[Section], published: Sequence[Published]) -> dict[str, Table]:
@@ -45,10 +45,10 @@ def _lay_out(corpus: str, ours: Sequence[Section], theirs: Sequence[Published]) 
     recomputed = list(dict.fromkeys((section.protocol, "uar") for section in ours))
     # A page has no room for more than the first metric of each.
     in_latex = {**dict(recomputed), **dict(reversed(columns))}
-    form = rf"p{{{WIDTH / len(in_latex):.3f}\textwidth}}"
+    form = rf"p{{\dimexpr{WIDTH / len(in_latex):.3f}\textwidth-6pt\relax}}"
     headings = [
         Heading(
-            f"{protocol}: {METRICS[metric]}",
+            f"{protocol.removeprefix(f'{corpus}/')}: {METRICS[metric]}",
             latex=form if in_latex[protocol] == metric else "",
             small=True,
             marks=marks_of(legend, [about.get(protocol, "")]),
@@ -109,14 +109,15 @@ def _describe(protocol: str, figures: Sequence[Published]) -> str:
     def every(field: str) -> str:
         return "; ".join(dict.fromkeys(filter(None, (getattr(item, field) for item in members))))
 
-    folds = f"the test clips of {same}" if (same := every("same_folds_as")) else ""
+    speakers = sorted({item.num_speakers for item in members if item.num_speakers is not None})
     parts = {
-        "": folds,
-        "chosen: ": every("selection"),
+        "test clips of ": every("same_folds_as"),
+        "speakers: ": ", ".join(map(str, speakers)),
+        "settings chosen: ": every("selection"),
         "note: ": every("note"),
         "source: ": every("source"),
     }
-    told = ". ".join(f"{name}{text}" for name, text in parts.items() if text)
+    told = "; ".join(f"{name}{text}" for name, text in parts.items() if text)
     return f"{protocol}: {told}."
 
 

@@ -1,8 +1,11 @@
 r"""Tables as floats for ``\input`` into a paper: booktabs is the only package they need."""
 
+import itertools
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchmarks.page import Cell, Heading, Table
 
@@ -10,6 +13,8 @@ HEADER = (
     "% Made from predictions; needs \\usepackage{booktabs}. One float for each table, "
     "as wide as both columns of a page.\n"
 )
+MOST_ROWS = 24
+"""Of one float; more would not fit a page with the text below them."""
 ROW_END = r" \tabularnewline"
 r"""Where a cell is ragged, ``\\`` ends its line and not the row."""
 
@@ -75,8 +80,11 @@ _SYMBOLS = {
 
 
 def to_latex(tables: Sequence[Table]) -> str:
-    """All tables, each a float of its own; a second table stands in the float of its first."""
-    return "\n".join([HEADER, *(_float(table) for table in tables)])
+    """All tables, each a float of its own.
+
+    A second table stands in the float of its first if both fit; long tables become several floats.
+    """
+    return "\n".join([HEADER, *(_float(part) for table in tables for part in _split(table))])
 
 
 def latex_row(headings: Sequence[Heading], row: Sequence[Cell]) -> str:
@@ -104,6 +112,27 @@ def _escape_one(character: str) -> str:
             base = rf"\{_ACCENTS[accent]}{{{base}}}"
         return base
     return f"U+{ord(character):04X}"
+
+
+def _split(table: Table) -> list[Table]:
+    """Tables that fit a page each."""
+    num_parts = math.ceil(len(table.rows) / MOST_ROWS)
+    cuts = [round(index * len(table.rows) / num_parts) for index in range(num_parts + 1)]
+    *parts, last = [
+        replace(table, rows=table.rows[start:end]) for start, end in itertools.pairwise(cuts)
+    ]
+    for index, part in enumerate(parts):
+        heads = tuple(replace(heading, meaning="") for heading in table.headings)
+        scale = "Continued in the next table, below which everything is explained."
+        parts[index] = replace(
+            part, headings=heads, scale=scale, remarks=(), legend=(), second=None
+        )
+    if parts:
+        last = replace(last, title=f"{last.title}, continued")
+    if last.second is None or len(last.rows) + len(last.second.rows) <= MOST_ROWS:
+        return [*parts, last]
+    second = replace(last.second, title=f"{table.title}: {last.second.title}")
+    return [*parts, replace(last, second=None), *_split(second)]
 
 
 def _float(table: Table) -> str:
@@ -142,7 +171,7 @@ def _tabular(table: Table) -> list[str]:
 
 def _head(heading: Heading) -> str:
     text = escape_latex(heading.text) + _superscript(heading.marks)
-    return rf"\raggedright {text}" if heading.latex.startswith("p") else text
+    return _ragged(heading, rf"\scriptsize {text}" if heading.small else text)
 
 
 def _below(table: Table) -> list[str]:
@@ -165,8 +194,12 @@ def _cell(heading: Heading, cell: Cell) -> str:
         text = re.sub(r"(\{\[\}.*)$", r"{\\scriptsize \1}", text)
     if cell.bold:
         text = rf"\textbf{{{text}}}"
-    text += _superscript(cell.marks)
-    return rf"\raggedright {text}" if heading.latex.startswith("p") else text
+    return _ragged(heading, text + _superscript(cell.marks))
+
+
+def _ragged(heading: Heading, text: str) -> str:
+    """In a column of fixed width; a first word that is too long for it can be hyphenated."""
+    return rf"\raggedright\hspace{{0pt}}{text}" if heading.latex.startswith("p") else text
 
 
 def _superscript(marks: Sequence[str]) -> str:
