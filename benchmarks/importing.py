@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.results import check_predictions, predictions_path, save_predictions, slug
-from finetune.predictions import ROW_COLUMNS, Predictions, Provenance
+from finetune.predictions import Predictions, Provenance
+from ssl_audio.data.dealing import ROW_COLUMNS
 from ssl_audio.errors import DataError, UserError
 
 

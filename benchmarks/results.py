@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from finetune.predictions import ROW_COLUMNS, Predictions, Provenance, collect_genders
+from finetune.predictions import Predictions, Provenance, collect_genders
 from ssl_audio.audit import LEAKY_ENDING
+from ssl_audio.data.dealing import ROW_COLUMNS
 from ssl_audio.errors import DataError, UserError
 
 LEAKS = ("leaky", "transductive", "")

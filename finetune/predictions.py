@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssl_audio.data.dealing import ROW_COLUMNS
 from ssl_audio.errors import DataError
 
-ROW_COLUMNS = ("clip_id", "speaker", "fold", "seed", "label")
 _METADATA_KEY = b"ssl_audio"
 
 

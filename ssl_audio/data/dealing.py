@@ -7,7 +7,7 @@ from ssl_audio.data.folds import PARTS, Fold, Folds
 from ssl_audio.data.manifest import BETWEEN_EMOTIONS, Clip
 from ssl_audio.errors import DataError
 
-TAKEN_NAMES = frozenset(("clip_id", "speaker", "fold", "seed", "label"))
+ROW_COLUMNS = ("clip_id", "speaker", "fold", "seed", "label")
 """Columns of stored predictions, beside which each class has one of its own name."""
 
 Deal = Callable[[Clip], str | None]
@@ -113,7 +113,7 @@ def refuse_odd_names(classes: Iterable[str]) -> None:
     for name in classes:
         if BETWEEN_EMOTIONS in name:
             raise DataError(f"class {name!r}: a name must not hold {BETWEEN_EMOTIONS!r}, rename it")
-        if name in TAKEN_NAMES:
+        if name in ROW_COLUMNS:
             raise DataError(
                 f"class {name!r}: predictions have a column of this name beside those of the "
                 "classes, rename it"

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from finetune.predictions import ROW_COLUMNS
 from ssl_audio.data.corpora.ravdess import EMOTIONS, Ravdess, parse_clip
-from ssl_audio.data.dealing import TAKEN_NAMES
+from ssl_audio.data.dealing import ROW_COLUMNS
 from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.ravdess_splits import EMOBOX_TEST_ACTORS, emobox6
@@ -156,10 +155,6 @@ def test_few_speakers_get_a_fold_each(num_speakers):
     assert folds.protocol == f"some-3/speakers{num_folds}" and len(folds.folds) == num_folds
     assert_partition(folds, clips)
     assert_speaker_disjoint(folds, clips)
-
-
-def test_taken_names_are_the_columns_of_predictions():
-    assert frozenset(ROW_COLUMNS) == TAKEN_NAMES
 
 
 def test_speakers6_spreads_talkative_speakers():
