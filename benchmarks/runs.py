@@ -42,9 +42,9 @@ class BenchmarkConfig(Config):
     """Which folds to run; all if empty."""
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     systems: dict[str, RowConfig] = Field(
-        default_factory=lambda: {name: RowConfig() for name in SYSTEMS}
+        default_factory=lambda: {name: RowConfig() for name in SYSTEMS if _runs_here(name)}
     )
-    """Rows by the name that their files get."""
+    """Rows by the name that their files get; every system that is installed if none are named."""
 
     @field_validator("corpus", mode="before")
     @classmethod
@@ -97,7 +97,8 @@ def plan_runs(
         only: names of rows; all if empty.
 
     Raises:
-        ConfigError: an unknown row, system or setting, or two rows with one title.
+        ConfigError: an unknown row, system or setting, two rows with one title, or a row that
+            can't run here.
         DataError: a fold that is not there or lacks a part, or a class named as a column.
     """
     if unknown := sorted(set(only) - set(config.systems)):
@@ -107,6 +108,9 @@ def plan_runs(
     refuse_taken_names(folds.classes, folds.protocol)
     rows = {name: _resolve(name, row) for name, row in config.systems.items()}
     _refuse_namesakes({name: title for name, (_, title, _) in rows.items()})
+    for name in only or rows:
+        system, _, settings = rows[name]
+        _refuse_unrunnable(name, system, settings)
     chosen = [folds.fold(number) for number in config.fold_numbers] or folds.folds
     for fold in chosen:
         _refuse_unusable(fold, folds.protocol)
@@ -144,12 +148,24 @@ def _resolve(name: str, row: RowConfig) -> tuple[str, str, Config]:
         settings = build_config(SYSTEMS[system].settings_type, row.settings)
     except ConfigError as error:
         raise ConfigError(f"systems.{name}.settings: {error}") from None
+    title = (row.title or SYSTEMS[system].title) + SYSTEMS[system].suffix(settings)
+    return system, title + (", reduced" if row.reduced else ""), settings
+
+
+def _runs_here(system: str) -> bool:
+    """Whether a system's defaults find all they need, such as an optional package."""
+    try:
+        SYSTEMS[system].check(SYSTEMS[system].settings_type())
+    except UserError:
+        return False
+    return True
+
+
+def _refuse_unrunnable(name: str, system: str, settings: Config) -> None:
     try:
         SYSTEMS[system].check(settings)
     except UserError as error:
         raise ConfigError(f"systems.{name}: {error}") from None
-    title = (row.title or SYSTEMS[system].title) + SYSTEMS[system].suffix(settings)
-    return system, title + (", reduced" if row.reduced else ""), settings
 
 
 def _refuse_namesakes(titles: dict[str, str]) -> None:

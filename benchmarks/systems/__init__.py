@@ -4,9 +4,10 @@ from typing import Any
 
 from benchmarks.systems.base import System
 from benchmarks.systems.chance import Chance
-from benchmarks.systems.logmel_statistics import LogMelStatistics
+from benchmarks.systems.egemaps import EgemapsLogistic, EgemapsSvm
+from benchmarks.systems.logmel_statistics import LogMelLogistic
 from benchmarks.systems.majority import Majority
-from benchmarks.systems.mfcc_statistics import MfccStatistics
+from benchmarks.systems.mfcc_statistics import MfccLogistic, MfccRandomForest, MfccSvm
 from benchmarks.systems.mfcc_xgboost import MfccXgboost
 from benchmarks.systems.ours import Ours
 from benchmarks.systems.permuted_labels import PermutedLabels
@@ -15,8 +16,12 @@ SYSTEMS: dict[str, type[System[Any]]] = {
     "chance": Chance,
     "majority": Majority,
     "permuted_labels": PermutedLabels,
-    "logmel_statistics": LogMelStatistics,
-    "mfcc_statistics": MfccStatistics,
+    "logmel_statistics": LogMelLogistic,
+    "mfcc_statistics": MfccLogistic,
+    "mfcc_svm": MfccSvm,
+    "mfcc_random_forest": MfccRandomForest,
+    "egemaps": EgemapsLogistic,
+    "egemaps_svm": EgemapsSvm,
     "mfcc_xgboost": MfccXgboost,
     "ours": Ours,
 }

@@ -5,25 +5,34 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.systems.base import Floats, Int16, to_float
-from benchmarks.systems.linear import LinearSettings, LinearSystem
+from benchmarks.systems.classic import ClassicSettings, ClassicSystem, FeatureSet
+from benchmarks.systems.feature_cache import FeatureCache
+from benchmarks.systems.logistic_regression import LogisticRegressionClassifier
 from ssl_audio.data.manifest import SAMPLE_RATE
 
 
-class LogMelStatisticsSettings(LinearSettings):
-    """Settings of the features and the classifier."""
+class LogMelStatistics(FeatureSet):
+    """Mean and standard deviation over time of each log-mel band."""
 
     num_mels: int = 64
 
+    def extract(self, waveforms: Sequence[Int16], cache: FeatureCache) -> Floats:
+        """(clips, 2 * num_mels) float64."""
+        return cache.extract(waveforms, log_mel_statistics, num_mels=self.num_mels)
 
-class LogMelStatistics(LinearSystem[LogMelStatisticsSettings]):
-    """Mean and standard deviation over time of each log-mel band, scaled, into a linear model."""
+
+class LogMelLogisticSettings(ClassicSettings):
+    """Settings of the features and the classifier."""
+
+    features: LogMelStatistics = LogMelStatistics()
+    classifier: LogisticRegressionClassifier = LogisticRegressionClassifier()
+
+
+class LogMelLogistic(ClassicSystem):
+    """Log-mel statistics into a linear model."""
 
     title = "Log-mel statistics + logistic regression"
-    settings_type = LogMelStatisticsSettings
-
-    def features(self, waveforms: Sequence[Int16]) -> Floats:
-        """(clips, 2 * num_mels) float64."""
-        return self.cache.extract(waveforms, log_mel_statistics, num_mels=self.settings.num_mels)
+    settings_type = LogMelLogisticSettings
 
 
 def log_mel_statistics(waveform: Int16, num_mels: int) -> Floats:

@@ -1,29 +1,68 @@
-"""MFCC statistics + logistic regression: the classic features, with an honest classifier."""
+"""MFCC statistics: the classic features, with three honest classifiers."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from benchmarks.systems.base import Floats, Int16, to_float
-from benchmarks.systems.linear import LinearSettings, LinearSystem
+from benchmarks.systems.classic import ClassicSettings, ClassicSystem, FeatureSet
+from benchmarks.systems.feature_cache import FeatureCache
+from benchmarks.systems.logistic_regression import LogisticRegressionClassifier
+from benchmarks.systems.random_forest import RandomForest
+from benchmarks.systems.support_vectors import RbfSupportVectors
 from ssl_audio.data.manifest import SAMPLE_RATE
 
 
-class MfccStatisticsSettings(LinearSettings):
-    """Settings of the features and the classifier."""
+class MfccStatistics(FeatureSet):
+    """Mean and standard deviation over time of each MFCC."""
 
     num_mfcc: int = 40
 
+    def extract(self, waveforms: Sequence[Int16], cache: FeatureCache) -> Floats:
+        """(clips, 2 * num_mfcc) float64."""
+        return cache.extract(waveforms, mfcc_statistics, num_mfcc=self.num_mfcc)
 
-class MfccStatistics(LinearSystem[MfccStatisticsSettings]):
-    """Mean and standard deviation over time of each MFCC, scaled, into a linear model."""
+
+class MfccLogisticSettings(ClassicSettings):
+    """Settings of the features and the classifier."""
+
+    features: MfccStatistics = MfccStatistics()
+    classifier: LogisticRegressionClassifier = LogisticRegressionClassifier()
+
+
+class MfccLogistic(ClassicSystem):
+    """MFCC statistics into a linear model."""
 
     title = "MFCC statistics + logistic regression"
-    settings_type = MfccStatisticsSettings
+    settings_type = MfccLogisticSettings
 
-    def features(self, waveforms: Sequence[Int16]) -> Floats:
-        """(clips, 2 * num_mfcc) float64."""
-        return self.cache.extract(waveforms, mfcc_statistics, num_mfcc=self.settings.num_mfcc)
+
+class MfccSvmSettings(ClassicSettings):
+    """Settings of the features and the classifier."""
+
+    features: MfccStatistics = MfccStatistics()
+    classifier: RbfSupportVectors = RbfSupportVectors()
+
+
+class MfccSvm(ClassicSystem):
+    """MFCC statistics into support vectors; penalty and width are chosen in the fold."""
+
+    title = "MFCC statistics + SVM"
+    settings_type = MfccSvmSettings
+
+
+class MfccRandomForestSettings(ClassicSettings):
+    """Settings of the features and the classifier."""
+
+    features: MfccStatistics = MfccStatistics()
+    classifier: RandomForest = RandomForest()
+
+
+class MfccRandomForest(ClassicSystem):
+    """MFCC statistics into trees; nothing is chosen."""
+
+    title = "MFCC statistics + random forest"
+    settings_type = MfccRandomForestSettings
 
 
 def mfcc_statistics(waveform: Int16, num_mfcc: int) -> Floats:

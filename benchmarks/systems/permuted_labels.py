@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.systems.base import LabelledClips
-from benchmarks.systems.logmel_statistics import LogMelStatistics
+from benchmarks.systems.logmel_statistics import LogMelLogistic
 
 
-class PermutedLabels(LogMelStatistics):
+class PermutedLabels(LogMelLogistic):
     """Log-mel statistics + logistic regression, with the labels of all it learns from shuffled.
 
     A score above chance, on average over seeds, means that something leaks. One seed says little:
