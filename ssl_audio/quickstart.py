@@ -19,8 +19,8 @@ MARK = "quickstart.txt"
 """Names a folder as an earlier quickstart's, which a new one may replace."""
 
 MADE = (
-    *("prepared", "pretrained", "finetuned", "from-scratch", "predictions", "runs", "figures"),
-    *("results.csv", "table.md", "table.tex", "table.html"),
+    *("prepared", "pretrained", "finetuned", "from-scratch", "predictions", "runs"),
+    *("features", "figures", "results.csv", "table.md", "table.tex", "table.html"),
 )
 """What a quickstart puts below its output: the only names that a new one removes."""
 
