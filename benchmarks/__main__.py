@@ -67,12 +67,62 @@ def import_(
     protocol: Annotated[
         str | None, typer.Option("--protocol", help="What a CSV was tested by (its full name).")
     ] = None,
+    folds: Annotated[
+        Path | None, typer.Option("--folds", help="The protocol's folds, to check the tests by.")
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option("--corpus", help="Prepared corpus: checks labels, speakers, audio, folds."),
+    ] = None,
+    train_clips: Annotated[
+        Path | None,
+        typer.Option(
+            "--train-clips",
+            help="What the system learnt from, to audit it: CSV with fold and clip_id, or the "
+            "training.parquet of finetune.",
+        ),
+    ] = None,
+    pretraining_data: Annotated[
+        str, typer.Option(help="Declared: what it was pretrained on, without labels.")
+    ] = "",
+    parameters: Annotated[
+        int | None, typer.Option(min=0, help="Declared: its number of weights.")
+    ] = None,
+    train_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Declared: training for one fold and seed.")
+    ] = None,
+    contaminated: Annotated[
+        str, typer.Option(help="Declared: how labels of the test reached its weights.")
+    ] = "",
+    reduced: Annotated[
+        str, typer.Option(help="Declared: how it is smaller than what its name stands for.")
+    ] = "",
 ) -> None:
-    """Put predictions that something else made into the table."""
-    from benchmarks.importing import import_predictions
+    """Put predictions that something else made into the table: intervals, tests, leak verdict."""
+    from benchmarks.importing import Declared, import_predictions
 
-    written = import_predictions(predictions, system, protocol, results)
-    typer.echo(f"{system}: {len(written)} file(s) in {results / 'predictions'}")
+    imported = import_predictions(
+        predictions,
+        system,
+        protocol,
+        results,
+        folds=folds,
+        corpus=corpus,
+        train_clips=train_clips,
+        declared=Declared(
+            pretraining_data=pretraining_data,
+            parameters=parameters,
+            train_seconds=train_seconds,
+            contaminated=contaminated,
+            reduced=reduced,
+        ),
+    )
+    typer.echo(f"{system}: {len(imported.files)} file(s) in {results / 'predictions'}")
+    typer.echo(imported.verdict.describe())
+    typer.echo(f"LaTeX row: {imported.latex_row}")
+    for note in imported.notes:
+        typer.echo(f"  {note}")
+    typer.echo(f"next: python -m benchmarks tables --results {results}")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,62 @@
 """Predictions that something else made, into a results folder: they get the same treatment."""
 
-from dataclasses import replace
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
-
-from benchmarks.results import check_predictions, predictions_path, save_predictions, slug
+from benchmarks.agreement import refuse_other_clips, refuse_other_folds, refuse_other_rows
+from benchmarks.evidence import Evidence, gather_evidence
+from benchmarks.formats.latex import latex_row
+from benchmarks.layout import lay_out
+from benchmarks.predictions_csv import read_csv
+from benchmarks.results import (
+    LEAKS,
+    check_predictions,
+    load_results,
+    predictions_path,
+    save_predictions,
+    slug,
+)
+from benchmarks.scoring import score_all
+from benchmarks.verdict import Verdict, judge
 from finetune.predictions import Predictions, Provenance
-from ssl_audio.data.dealing import ROW_COLUMNS
-from ssl_audio.errors import DataError, UserError
+from ssl_audio.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What whoever imports says of a row; nothing of it can be checked here."""
+
+    pretraining_data: str = ""
+    parameters: int | None = None
+    train_seconds: float | None = None
+    contaminated: str = ""
+    reduced: str = ""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did."""
+
+    files: tuple[Path, ...]
+    verdict: Verdict
+    latex_row: str
+    """The row as in ``table.tex``, with the marks of its legend there."""
+    notes: tuple[str, ...]
+    """What that legend says of the row."""
 
 
 def import_predictions(
-    source: Path, system: str, protocol: str | None, results: Path
-) -> list[Path]:
+    source: Path,
+    system: str,
+    protocol: str | None,
+    results: Path,
+    *,
+    folds: Path | None = None,
+    corpus: Path | None = None,
+    train_clips: Path | None = None,
+    declared: Declared | None = None,
+) -> Imported:
     """Checks predictions and stores them, one file for each fold and seed.
 
     Args:
@@ -22,30 +65,35 @@ def import_predictions(
         system: the row's name in the table; importing under it again replaces folds and seeds.
         protocol: full name of what a CSV was tested by; a parquet file says it itself.
         results: folder, made if it is not there.
-
-    Returns:
-        The files written.
+        folds: file of the protocol's folds.
+        corpus: prepared folder, with the protocol's folds or without.
+        train_clips: what the system learnt from; see ``read_training``.
+        declared: facts for the table.
 
     Raises:
-        UserError: a file that can't be read or scored, or a name that another row has.
+        UserError: a file that can't be read or scored, predictions that contradict the protocol,
+            the corpus or other rows, or a name that another row has.
     """
     if not system.strip():
         raise UserError("--system is the row's name and must not be empty")
     predictions = _read(source, protocol)
     predictions = replace(predictions, about=replace(predictions.about, system=system))
+    evidence = gather_evidence(predictions.about.protocol, folds, corpus, train_clips)
+    if evidence.folds is not None:
+        about = replace(predictions.about, task=evidence.folds.task)
+        predictions = replace(predictions, about=about)
     check_predictions(predictions, str(source))
-    parts = {
-        predictions_path(
-            results, predictions.about.protocol, slug(system), int(fold), int(seed)
-        ): replace(predictions, frame=frame)
-        for (fold, seed), frame in predictions.frame.groupby(["fold", "seed"])
-    }
-    for path in parts:
-        if path.exists() and (other := Predictions.load(path).about.system) != system:
-            raise UserError(f"--system {system}: {path} is of {other!r}; choose another name")
-    for path, part in parts.items():
-        save_predictions(part, path)
-    return list(parts)
+    paths = _name_files(predictions, results)
+    _refuse_contradictions(predictions, evidence, results, list(paths), str(source))
+    predictions = evidence.complete(predictions)
+    verdict = judge(predictions, evidence)
+    about = _describe(predictions.about, declared or Declared(), verdict, source)
+    for path, (fold, seed) in paths.items():
+        frame = predictions.frame
+        part = frame[(frame["fold"] == fold) & (frame["seed"] == seed)]
+        save_predictions(Predictions(about, part), path)
+    row, notes = _format_row(about, results)
+    return Imported(tuple(paths), verdict, row, notes)
 
 
 def _read(source: Path, protocol: str | None) -> Predictions:
@@ -55,7 +103,7 @@ def _read(source: Path, protocol: str | None) -> Predictions:
                 f"{source} does not say what it was tested by: give --protocol, "
                 "for example --protocol ravdess-speech-8/emobox6"
             )
-        return _read_csv(source, protocol)
+        return read_csv(source, protocol)
     predictions = Predictions.load(source)
     if protocol not in (None, predictions.about.protocol):
         raise UserError(
@@ -64,45 +112,65 @@ def _read(source: Path, protocol: str | None) -> Predictions:
     return predictions
 
 
-def _read_csv(source: Path, protocol: str) -> Predictions:
-    try:
-        # "" is the only missing value: a class or a speaker may well be called NA or None.
-        table = pd.read_csv(source, header=None, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{source} can't be read as CSV: {error}") from None
-    # A header of the table's own, as pandas would rename a column that is there twice.
-    header = table.iloc[0]
-    if (again := header[header.duplicated()]).size:
-        raise DataError(
-            f"{source}: there are two columns {again.iloc[0]!r}; each class needs its own name, "
-            f"and none of {', '.join(ROW_COLUMNS)}"
-        )
-    frame = table.iloc[1:].reset_index(drop=True)
-    frame.columns = pd.Index(header.tolist())
-    classes = tuple(name for name in frame.columns if name not in ROW_COLUMNS)
-    missing = [name for name in ROW_COLUMNS if name not in frame.columns]
-    if missing or len(classes) < 2:
-        raise DataError(
-            f"{source}: expected the columns {', '.join(ROW_COLUMNS)} and one for each of at "
-            f"least two classes, got {', '.join(frame.columns)}"
-        )
-    frame["speaker"] = frame["speaker"].where(frame["speaker"] != "", None)
-    for name in ("fold", "seed"):
-        frame[name] = _to_numbers(frame, name, source, r"\d+").astype("int64")
-    for name in classes:
-        frame[name] = _to_numbers(frame, name, source, r"\s*[\d.]+([eE][+-]?\d+)?\s*")
-    about = Provenance(system="", protocol=protocol, classes=classes)
-    return Predictions(about, frame)
+def _name_files(predictions: Predictions, results: Path) -> dict[Path, tuple[int, int]]:
+    """Where each fold and seed goes; names with one slug are told apart by their hash."""
+    about = predictions.about
+    name = f"{slug(about.system)}-{hashlib.sha256(about.system.encode()).hexdigest()[:6]}"
+    return {
+        predictions_path(results, about.protocol, name, int(fold), int(seed)): (fold, seed)
+        for fold, seed in predictions.frame.groupby(["fold", "seed"]).groups
+    }
 
 
-def _to_numbers(frame: pd.DataFrame, column: str, source: Path, pattern: str) -> pd.Series:
-    numbers = pd.to_numeric(frame[column], errors="coerce")
-    bad = numbers.isna() | ~frame[column].str.fullmatch(pattern)
-    if bad.any():
-        line = int(bad.to_numpy().argmax())
-        wanted = "a whole number" if pattern == r"\d+" else "a probability"
-        raise DataError(
-            f"{source}, line {line + 2}: expected {wanted} in column {column}, "
-            f"got {frame[column].iloc[line]!r}"
-        )
-    return numbers
+def _refuse_contradictions(
+    predictions: Predictions, evidence: Evidence, results: Path, replaced: list[Path], source: str
+) -> None:
+    if evidence.folds is not None:
+        refuse_other_folds(predictions, evidence.folds, source)
+    if evidence.clips:
+        refuse_other_clips(predictions, evidence.clips, source)
+    refuse_other_rows(predictions, results, replaced, source)
+
+
+def _describe(about: Provenance, declared: Declared, verdict: Verdict, source: Path) -> Provenance:
+    """The row's provenance with what is declared and what was found."""
+    told = {name: value for name, value in vars(declared).items() if value not in ("", None)}
+    for name, value in told.items():
+        own = getattr(about, name)
+        if own not in ("", None, value):
+            option = name.replace("_", "-")
+            raise UserError(f"{source} says {name} {own!r}: leave --{option} {value} out")
+    about = replace(about, **told)
+    # A run's own file says where it comes from; a CSV says nothing.
+    notes = (verdict.note,) if verdict.leak or source.suffix == ".csv" else ()
+    leaks = (about.leak, verdict.leak, _find_test_corpus(about))
+    return replace(
+        about,
+        leak=min(leaks, key=LEAKS.index),
+        notes=tuple(dict.fromkeys((*about.notes, *notes))),
+    )
+
+
+def _find_test_corpus(about: Provenance) -> str:
+    """``transductive`` where the pool that is declared names the corpus of the test."""
+    corpus = about.protocol.split("/")[0].split("-")[0]
+    return "transductive" if corpus in slug(about.pretraining_data).split("-") else ""
+
+
+def _format_row(about: Provenance, results: Path) -> tuple[str, tuple[str, ...]]:
+    """The row's line of LaTeX in its table, and its notes."""
+    neighbours = [
+        result
+        for result in load_results(results)
+        if (result.about.protocol, result.about.task) == (about.protocol, about.task)
+    ]
+    section, row = next(
+        (section, row)
+        for section in score_all(neighbours)
+        for row in section.rows
+        if row.about.system == about.system
+    )
+    table = lay_out(section)
+    cells = next(line for line in table.rows if line[0].value == about.system)
+    notes = tuple(f"({mark}) {text}" for mark, text in table.legend if text in row.notes)
+    return latex_row(table.headings, cells), notes

@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from benchmarks.importing import import_predictions
+from benchmarks.importing import Declared, import_predictions
 from benchmarks.results import load_results
+from benchmarks.tables import build_tables
 from finetune.predictions import Predictions, Provenance
 from ssl_audio.errors import DataError, UserError
 
@@ -19,14 +20,17 @@ def write(tmp_path, text):
 
 def test_a_csv_becomes_one_file_for_each_fold_and_seed(tmp_path):
     source = write(tmp_path, GOOD)
-    paths = import_predictions(source, "My model (v2)", PROTOCOL, tmp_path / "results")
-    assert [path.name for path in paths] == [
-        "mine-2-x__my-model-v2__fold1__seed0.parquet",
-        "mine-2-x__my-model-v2__fold2__seed0.parquet",
+    imported = import_predictions(source, "My model (v2)", PROTOCOL, tmp_path / "results")
+    assert [path.name for path in imported.files] == [
+        "mine-2-x__my-model-v2-503dd8__fold1__seed0.parquet",
+        "mine-2-x__my-model-v2-503dd8__fold2__seed0.parquet",
     ]
     (result,) = load_results(tmp_path / "results")
     assert result.about == Provenance(
-        system="My model (v2)", protocol=PROTOCOL, classes=("angry", "calm")
+        system="My model (v2)",
+        protocol=PROTOCOL,
+        classes=("angry", "calm"),
+        notes=("imported: what it was trained on is not known",),
     )
     assert result.frame["clip_id"].tolist() == ["a", "b", "c"]
     assert result.probabilities.tolist() == [[0.75, 0.25], [0.5, 0.5], [0.001, 0.999]]
@@ -39,6 +43,14 @@ def test_importing_again_replaces(tmp_path):
         import_predictions(source, "m", PROTOCOL, tmp_path)
     (result,) = load_results(tmp_path)
     assert result.probabilities.tolist() == [[0.25, 0.75]]
+
+
+def test_folds_may_come_one_by_one(tmp_path):
+    for fold in (1, 2):
+        source = write(tmp_path, HEADER + f"a{fold},{fold},{fold},0,angry,1,0\n")
+        import_predictions(source, "m", PROTOCOL, tmp_path)
+    (result,) = load_results(tmp_path)
+    assert result.frame["fold"].tolist() == [1, 2]
 
 
 def test_a_parquet_keeps_its_provenance_but_for_the_name(tmp_path):
@@ -64,6 +76,10 @@ def test_a_parquet_keeps_its_provenance_but_for_the_name(tmp_path):
     assert (result.about.leak, result.about.parameters) == ("transductive", 5)
     with pytest.raises(UserError, match=r"was tested by p-2/y: leave --protocol q out"):
         import_predictions(tmp_path / "p.parquet", "Ours", "q", tmp_path / "r")
+    with pytest.raises(UserError, match=r"says parameters 5: leave --parameters 6 out"):
+        import_predictions(
+            tmp_path / "p.parquet", "Ours", None, tmp_path / "r", declared=Declared(parameters=6)
+        )
 
 
 def test_speakers_and_classes_may_be_called_na(tmp_path):
@@ -110,11 +126,37 @@ def test_a_csv_needs_a_protocol_and_a_system_a_name(tmp_path):
         import_predictions(write(tmp_path, GOOD), " ", PROTOCOL, tmp_path)
 
 
-def test_a_name_that_makes_anothers_file_name_is_refused(tmp_path):
+def test_names_with_one_slug_are_two_rows(tmp_path):
     source = write(tmp_path, GOOD)
-    import_predictions(source, "My model", PROTOCOL, tmp_path)
-    with pytest.raises(UserError, match="is of 'My model'; choose another name"):
-        import_predictions(source, "my-model", PROTOCOL, tmp_path)
+    first = import_predictions(source, "My model", PROTOCOL, tmp_path)
+    second = import_predictions(source, "my-model", PROTOCOL, tmp_path)
+    assert not {*first.files} & {*second.files}
+    assert [result.about.system for result in load_results(tmp_path)] == ["My model", "my-model"]
+
+
+def test_a_name_that_a_row_of_something_else_has_is_refused(tmp_path):
+    source = write(tmp_path, GOOD)
+    files = import_predictions(source, "m", PROTOCOL, tmp_path).files
+    for path in files:
+        path.rename(path.with_name(path.name.replace("__m-", "__other-")))
+    with pytest.raises(UserError, match="holds a row of that name under mine-2/x already"):
+        import_predictions(source, "m", PROTOCOL, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a,1,1,0,calm,1,0", "clip a has the label 'calm', and 'angry' for 'there'"),
+        ("a,9,1,0,angry,1,0", "clip a is of speaker '9', and of '1' for 'there'"),
+        ("b,2,2,0,calm,1,0", "clip b is tested in fold 2, and in fold 1 for 'there'"),
+    ],
+)
+def test_what_contradicts_rows_that_are_there_is_refused(line, message, tmp_path):
+    import_predictions(write(tmp_path, GOOD), "there", PROTOCOL, tmp_path)
+    with pytest.raises(DataError, match=message):
+        import_predictions(write(tmp_path, f"{HEADER}{line}\n"), "new", PROTOCOL, tmp_path)
+    assert len(load_results(tmp_path)) == 1
+    import_predictions(write(tmp_path, f"{HEADER}{line}\n"), "new", "another-2/x", tmp_path)
 
 
 def test_something_else_is_no_predictions_file(tmp_path):
@@ -123,3 +165,38 @@ def test_something_else_is_no_predictions_file(tmp_path):
         import_predictions(tmp_path / "x.parquet", "m", None, tmp_path)
     with pytest.raises(DataError, match="can't be read as CSV"):
         import_predictions(tmp_path / "nothing.csv", "m", PROTOCOL, tmp_path)
+
+
+def test_declared_facts_stand_in_the_table_and_bar_the_row(tmp_path):
+    declared = Declared(
+        pretraining_data="LibriSpeech",
+        parameters=94_000_000,
+        train_seconds=12.5,
+        contaminated="fine-tuned on all actors",
+        reduced="3 of 30 passes",
+    )
+    import_predictions(write(tmp_path, GOOD), "m", PROTOCOL, tmp_path, declared=declared)
+    markdown = build_tables(tmp_path)
+    assert "weights 94.0 M" in markdown and "pretrained on LibriSpeech" in markdown
+    assert "(a) contaminated: fine-tuned on all actors" in markdown
+    assert "(b) reduced: 3 of 30 passes" in markdown
+    (result,) = load_results(tmp_path)
+    assert result.about.leak == ""
+
+
+def test_a_pool_that_names_the_test_corpus_is_transductive(tmp_path):
+    pool = Declared(pretraining_data="competition+ravdess")
+    for corpus, leak in (("ravdess", "transductive"), ("emodb", "")):
+        protocol = f"{corpus}-2/x"
+        import_predictions(write(tmp_path, GOOD), "m", protocol, tmp_path / corpus, declared=pool)
+        (result,) = load_results(tmp_path / corpus)
+        assert result.about.leak == leak
+
+
+def test_the_latex_row_is_that_of_the_table(tmp_path):
+    import_predictions(write(tmp_path, GOOD), "there", PROTOCOL, tmp_path)
+    imported = import_predictions(write(tmp_path, GOOD), "50 % [mine]", PROTOCOL, tmp_path)
+    build_tables(tmp_path)
+    assert imported.latex_row in (tmp_path / "table.tex").read_text().splitlines()
+    assert r"50 \% {[}mine{]}$^{a}$ & 87.5" in imported.latex_row
+    assert imported.notes == ("(a) imported: what it was trained on is not known",)
