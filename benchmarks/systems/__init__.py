@@ -4,6 +4,7 @@ from typing import Any
 
 from benchmarks.systems.base import System
 from benchmarks.systems.chance import Chance
+from benchmarks.systems.efficientnet import EfficientNet
 from benchmarks.systems.egemaps import EgemapsLogistic, EgemapsSvm
 from benchmarks.systems.logmel_statistics import LogMelLogistic
 from benchmarks.systems.majority import Majority
@@ -23,5 +24,6 @@ SYSTEMS: dict[str, type[System[Any]]] = {
     "egemaps": EgemapsLogistic,
     "egemaps_svm": EgemapsSvm,
     "mfcc_xgboost": MfccXgboost,
+    "efficientnet": EfficientNet,
     "ours": Ours,
 }

@@ -18,6 +18,10 @@ from ssl_audio.errors import ConfigError, UserError
 CLASSES = ("high", "low", "mid")
 FAST = {"precision": "float32", "batch_size": 12, "warmup_steps": 2}
 SMALL: dict[str, dict] = {
+    "efficientnet": {
+        "model": "test_efficientnet.r160_in1k",
+        "train": {**FAST, "max_steps": 4},
+    },
     "ours": {
         "train": {**FAST, "attention": "eager", "max_steps": 10},
         "crop_seconds": 0.3,
