@@ -4,11 +4,11 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import figures
+from benchmarks.figures import draw_figures
 from benchmarks.formats.html import to_html
 from benchmarks.formats.latex import to_latex
 from benchmarks.formats.markdown import to_markdown
-from benchmarks.layout import lay_out, title_of
+from benchmarks.layout import lay_out
 from benchmarks.results import load_results
 from benchmarks.scoring import Row, Section, score_all
 
@@ -63,19 +63,12 @@ def build_tables(results: Path) -> str:
     write_csv(sections, results / "results.csv")
     write_comparisons(sections, results / "comparisons.csv")
     tables = [lay_out(section) for section in sections]
-    confusions = figures.draw_confusions(sections, results / "figures")
-    pictures = {
-        title_of(section): [
-            (f"Confusion matrix of {name}", confusions[section.protocol, name])
-            for name in (row.about.system for row in section.rows)
-        ]
-        for section in sections
-    }
+    pictures = draw_figures(sections, results / "figures")
     markdown = to_markdown(tables)
     for name, text in (
         ("table.md", markdown),
         ("table.tex", to_latex(tables)),
-        ("table.html", to_html(tables, pictures)),
+        ("table.html", to_html(zip(tables, pictures, strict=True))),
     ):
         (results / name).write_text(text, encoding="utf-8")
     return markdown

@@ -1,22 +1,22 @@
 """Tables as one page that needs no network: they sort by a click, pictures are inside."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import jinja2
 
+from benchmarks.figures import SectionPictures
 from benchmarks.page import Table
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def to_html(tables: Sequence[Table], pictures: Mapping[str, Sequence[tuple[str, Path]]]) -> str:
+def to_html(tables: Iterable[tuple[Table, SectionPictures]]) -> str:
     """The page.
 
     Args:
-        tables: in their order.
-        pictures: by the title of the table that they stand under: what each shows, and the png.
+        tables: in their order, each with the pictures to put below it.
     """
     environment = jinja2.Environment(
         autoescape=True,
@@ -26,11 +26,8 @@ def to_html(tables: Sequence[Table], pictures: Mapping[str, Sequence[tuple[str, 
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    shown = [
-        (table, [(text, _embed(path)) for text, path in pictures.get(table.title, ())])
-        for table in tables
-    ]
-    return environment.get_template("table.html").render(tables=shown)
+    environment.filters["embed"] = _embed
+    return environment.get_template("table.html").render(tables=list(tables))
 
 
 def _embed(picture: Path) -> str:
