@@ -141,13 +141,14 @@ def _describe(about: Provenance, declared: Declared, verdict: Verdict, source: P
             option = name.replace("_", "-")
             raise UserError(f"{source} says {name} {own!r}: leave --{option} {value} out")
     about = replace(about, **told)
+    facts = (f"as declared, not checked: {', '.join(told).replace('_', ' ')}",) if told else ()
     # A run's own file says where it comes from; a CSV says nothing.
     notes = (verdict.note,) if verdict.leak or source.suffix == ".csv" else ()
     leaks = (about.leak, verdict.leak, _find_test_corpus(about))
     return replace(
         about,
         leak=min(leaks, key=LEAKS.index),
-        notes=tuple(dict.fromkeys((*about.notes, *notes))),
+        notes=tuple(dict.fromkeys((*about.notes, *notes, *facts))),
     )
 
 

@@ -180,6 +180,10 @@ def test_declared_facts_stand_in_the_table_and_bar_the_row(tmp_path):
     assert "weights 94.0 M" in markdown and "pretrained on LibriSpeech" in markdown
     assert "(a) contaminated: fine-tuned on all actors" in markdown
     assert "(b) reduced: 3 of 30 passes" in markdown
+    assert (
+        "(d) as declared, not checked: pretraining data, parameters, train seconds, contaminated, "
+        "reduced" in markdown
+    )
     (result,) = load_results(tmp_path)
     assert result.about.leak == ""
 
