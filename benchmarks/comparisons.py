@@ -12,12 +12,10 @@ from benchmarks.results import SystemResult
 from benchmarks.statistics import (
     Estimate,
     Floats,
+    compare_paired,
     confusion_by,
     detectable_effect,
     p_over_folds,
-    p_over_speakers,
-    paired_estimate,
-    pseudo_values,
 )
 from finetune import metrics
 
@@ -36,15 +34,18 @@ class Comparison:
     difference: Estimate
     """Pooled UAR of the first minus the second's; an interval where speakers are known."""
     p_value: float | None
-    """Paired over speakers; None where speakers are unknown or one, or the tests differ."""
+    """Paired over speakers (``compare_paired``); None where speakers are unknown or one, or the
+    tests differ."""
     p_holm: float | None
     """The same, corrected over all pairs of the table."""
     p_folds: float | None
     """Secondary, over folds; None for one fold or for tests that differ."""
     num_speakers: int | None
     """None: unknown, or the tests differ."""
-    speaker_sd: float | None = None
-    """Standard deviation over speakers of the difference; None as ``p_value``."""
+    error: float | None = None
+    """Standard error of the difference; None as ``p_value``."""
+    degrees: int | None = None
+    """Of freedom of the error: speakers - 1, or folds - 1 where the folds scatter more."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +54,22 @@ class Resolution:
 
     num_speakers: int
     num_pairs: int
-    speaker_sd: float
-    """Median over pairs of the standard deviation over speakers of the difference."""
     single: float
-    """For one comparison planned beforehand."""
+    """For one comparison planned beforehand; median over pairs."""
     corrected: float
-    """For the first step of Holm's correction over all pairs."""
+    """For the first step of Holm's correction over all pairs; median over pairs."""
 
     def describe(self) -> str:
         """One line for under the table."""
         single = (
-            f"With {self.num_speakers} speakers, whose differences between two systems scatter by "
-            f"{100 * self.speaker_sd:.1f} points (SD, median over pairs), a difference of "
-            f"{100 * self.single:.1f} points UAR is found with {100 * POWER:.0f} % power at "
-            f"{100 * ALPHA:.0f} %"
+            f"With {self.num_speakers} speakers, a difference of {100 * self.single:.1f} points "
+            f"UAR is found with {100 * POWER:.0f} % power at {100 * ALPHA:.0f} %"
         )
         if self.num_pairs == 1:
             return f"{single}."
         return (
             f"{single} if planned beforehand, one of {100 * self.corrected:.1f} points among the "
-            f"{self.num_pairs} pairs of the table."
+            f"{self.num_pairs} pairs of the table (medians over pairs)."
         )
 
 
@@ -120,16 +117,18 @@ def detectable_difference(systems: Sequence[SystemResult]) -> Resolution | None:
     Args:
         systems: of one protocol, as in ``compare_all``.
     """
-    tested = [pair for pair in compare_all(systems) if pair.speaker_sd is not None]
-    counts = [pair.num_speakers for pair in tested if pair.num_speakers is not None]
-    if not counts:
+    tested = [
+        (pair.num_speakers, pair.error, pair.degrees)
+        for pair in compare_all(systems)
+        if pair.num_speakers is not None and pair.error is not None and pair.degrees is not None
+    ]
+    if not tested:
         return None
-    num_speakers, speaker_sd = min(counts), float(np.median([pair.speaker_sd for pair in tested]))
     single, corrected = (
-        speaker_sd * detectable_effect(num_speakers, alpha, POWER)
+        float(np.median([error * detectable_effect(df, alpha, POWER) for _, error, df in tested]))
         for alpha in (ALPHA, ALPHA / len(tested))
     )
-    return Resolution(num_speakers, len(tested), speaker_sd, single, corrected)
+    return Resolution(min(count for count, _, _ in tested), len(tested), single, corrected)
 
 
 class _Scored:
@@ -165,6 +164,12 @@ class _Scored:
         folds = self._result.frame["fold"].to_numpy()
         return confusion_by(self._labels, self._probabilities, folds)
 
+    @cached_property
+    def fold_of_speaker(self) -> list[int | None]:
+        """In the order of ``by_speaker``; None for a speaker tested in several folds."""
+        folds = self._result.frame.groupby(self._result.speakers)["fold"].unique()
+        return [int(own[0]) if len(own) == 1 else None for own in folds]
+
     @property
     def test_to_train(self) -> float:
         """Clips tested in a fold over those of all other folds; infinite for a single fold."""
@@ -185,14 +190,14 @@ def _compare(first: _Scored, second: _Scored) -> Comparison:
     num_speakers = len(first.by_speaker)
     if num_speakers < 2:
         return replace(pair, num_speakers=num_speakers)
-    values = pseudo_values(first.by_speaker, metrics.uar)
-    values = values - pseudo_values(second.by_speaker, metrics.uar)
+    paired = compare_paired(first.by_speaker, second.by_speaker, first.fold_of_speaker, metrics.uar)
     return replace(
         pair,
-        difference=paired_estimate(first.by_speaker, second.by_speaker, metrics.uar),
-        p_value=p_over_speakers(values),
+        difference=paired.estimate,
+        p_value=paired.p_value,
         num_speakers=num_speakers,
-        speaker_sd=float(np.std(values, ddof=1)),
+        error=paired.error,
+        degrees=paired.degrees,
     )
 
 

@@ -161,7 +161,7 @@ def score(result: SystemResult, all_tests: set[Test]) -> Row:
         all_tests: folds and clips that any system of the same table was tested on.
     """
     frame, labels, probabilities = result.frame, result.labels, result.probabilities
-    clusters = choose_clusters(result.speakers, list(frame["clip_id"]))
+    clusters = choose_clusters(result.speakers, list(frame["clip_id"]), result.about.copies)
     by_cluster = confusion_by(labels, probabilities, clusters.names)
     by_fold = confusion_by(labels, probabilities, frame["fold"].to_numpy())
     estimates = {name: pooled_estimate(by_cluster, metric) for name, metric in SCORES.items()}

@@ -13,7 +13,7 @@ from benchmarks.comparisons import (
     find_winners,
 )
 from benchmarks.results import SystemResult
-from benchmarks.statistics import Estimate
+from benchmarks.statistics import Estimate, detectable_effect
 from finetune.predictions import Provenance
 
 CLASSES = ("angry", "calm", "happy")
@@ -58,12 +58,29 @@ def test_a_pair_is_tested_over_speakers_and_over_folds_with_seeds_pooled():
     differences = uars(better.frame, "speaker") - uars(worse.frame, "speaker")
     assert (pair.first, pair.second, pair.num_speakers) == ("b", "w", 24)
     assert pair.difference.value == pytest.approx(differences.mean())
-    low, high = stats.t.interval(0.95, 23, differences.mean(), stats.sem(differences))
-    assert (pair.difference.low, pair.difference.high) == pytest.approx((low, high))
-    assert pair.speaker_sd == pytest.approx(np.std(differences, ddof=1))
-    assert pair.p_value == pytest.approx(stats.wilcoxon(differences.round(10)).pvalue)
-    assert pair.p_holm == pair.p_value
     by_fold = uars(better.frame, "fold") - uars(worse.frame, "fold")
+    # Here folds scatter more than their speakers would make them.
+    assert stats.sem(differences) < stats.sem(by_fold) == pytest.approx(pair.error)
+    low, high = stats.t.interval(0.95, 5, by_fold.mean(), stats.sem(by_fold))
+    assert (pair.difference.low, pair.difference.high) == pytest.approx((low, high))
+    assert pair.p_value == pytest.approx(stats.ttest_1samp(by_fold, 0).pvalue)
+    assert pair.degrees == 5
+    # Speakers that no fold holds together are on their own.
+    (pair,) = compare_all([fold_each_speaker(worse), fold_each_speaker(better)])
+    assert pair.error == pytest.approx(stats.sem(differences)) and pair.degrees == 23
+    assert pair.p_value == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def fold_each_speaker(system):
+    fold = system.frame["speaker"].str[1:].astype(int) + 1
+    return SystemResult(system.about, system.frame.assign(fold=fold))
+
+
+def test_holm_and_the_folds_are_those_of_the_formula():
+    better, worse = result("b", 0.7), result("w", 0.6)
+    (pair,) = compare_all([better, worse])
+    by_fold = uars(better.frame, "fold") - uars(worse.frame, "fold")
+    assert pair.p_holm == pair.p_value
     t = by_fold.mean() / np.sqrt(by_fold.var(ddof=1) * (1 / 6 + 4 / 20))
     assert pair.p_folds == pytest.approx(2 * stats.t.sf(abs(t), 5))
 
@@ -121,7 +138,7 @@ def test_unknown_speakers_leave_the_test_over_folds():
 def test_one_speaker_and_one_fold_allow_no_test():
     (pair,) = compare_all([result("b", 0.9, speakers=1), result("w", 0.1, speakers=1)])
     assert pair.num_speakers == 1
-    assert (pair.p_value, pair.p_folds, pair.speaker_sd, pair.difference.low) == (None,) * 4
+    assert (pair.p_value, pair.p_folds, pair.error, pair.difference.low) == (None,) * 4
 
 
 def pair(first, second, p_holm):
@@ -147,9 +164,11 @@ def test_the_winner_beats_every_candidate_after_correction(p_values, names, winn
 def test_the_design_tells_what_it_resolves():
     systems = [result(name, skill) for name, skill in zip("abc", (0.8, 0.7, 0.65), strict=True)]
     resolution = detectable_difference(systems)
-    sds = [pair.speaker_sd for pair in compare_all(systems)]
+    pairs = compare_all(systems)
     assert (resolution.num_speakers, resolution.num_pairs) == (24, 3)
-    assert resolution.speaker_sd == np.median(sds)
+    for alpha, difference in ((0.05, resolution.single), (0.05 / 3, resolution.corrected)):
+        each = [pair.error * detectable_effect(pair.degrees, alpha, power=0.8) for pair in pairs]
+        assert difference == np.median(each)
     assert resolution.single < resolution.corrected
     assert f"{100 * resolution.corrected:.1f} points among the 3 pairs" in resolution.describe()
     assert "planned" not in detectable_difference(systems[:2]).describe()

@@ -114,9 +114,43 @@ def test_a_difference_pairs_the_speakers():
         return np.subtract(*(metrics.uar(part[kept].sum(axis=0)) for part in (first, second)))
 
     error = np.sqrt(8 / 9 * sum((pooled(skip) - pooled()) ** 2 for skip in range(9)))
-    estimate = statistics.paired_estimate(first, second, metrics.uar)
-    assert estimate.value == pytest.approx(pooled())
-    assert estimate.high - estimate.low == pytest.approx(2 * stats.t.ppf(0.975, 8) * error)
+    paired = statistics.compare_paired(first, second, [None] * 9, metrics.uar)
+    assert paired.estimate.value == pytest.approx(pooled())
+    assert (paired.error, paired.degrees) == (pytest.approx(error), 8)
+    half = stats.t.ppf(0.975, 8) * error
+    assert paired.estimate.high - paired.estimate.value == pytest.approx(half)
+    assert paired.p_value == pytest.approx(2 * stats.t.sf(abs(pooled()) / error, 8))
+
+
+def shifted(first, folds, rng, scatter):
+    """The same confusions, but what a fold's speakers got right changes together."""
+    moved = np.round(scatter * rng.standard_normal(max(folds) + 1))[folds]
+    second, index = first.copy(), np.arange(8)
+    moved = np.clip(moved[:, None], -second[:, index, (index + 1) % 8], second[:, index, index])
+    second[:, index, index] -= moved
+    second[:, index, (index + 1) % 8] += moved
+    return second
+
+
+def test_folds_that_scatter_more_than_their_speakers_give_the_error():
+    rng = np.random.default_rng(10)
+    first, folds = simulate(rng, 24), np.repeat(np.arange(6), 4)
+    second = shifted(first, folds, rng, scatter=2)
+    paired = statistics.compare_paired(first, second, folds.tolist(), metrics.uar)
+    differences = metrics.uar(first) - metrics.uar(second)
+    means = [differences[folds == fold].mean() for fold in range(6)]
+    assert (paired.error, paired.degrees) == (pytest.approx(stats.sem(means)), 5)
+    assert paired.p_value == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
+    assert stats.sem(means) > stats.sem(differences)
+    # Speakers who scatter on their own leave the error theirs, as do folds of one speaker.
+    alone = statistics.compare_paired(first, second, list(range(24)), metrics.uar)
+    assert (alone.error, alone.degrees) == (pytest.approx(stats.sem(differences)), 23)
+    order = np.argsort(differences).reshape(4, 6)
+    order[1::2] = order[1::2, ::-1]
+    dealt = np.empty(24, dtype=int)
+    dealt[order] = np.arange(6)
+    even = statistics.compare_paired(first, second, dealt.tolist(), metrics.uar)
+    assert even.degrees == 23
 
 
 def test_six_folds_with_fold_sd_3_resolve_4_7_points():
@@ -132,8 +166,18 @@ def test_six_folds_with_fold_sd_3_resolve_4_7_points():
 
 def test_detectable_effects_agree_with_statsmodels_and_with_trials_where_it_gives_up():
     known = TTestPower().solve_power(nobs=24, alpha=0.05, power=0.8)
-    assert statistics.detectable_effect(24, 0.05, 0.8) == pytest.approx(known, rel=1e-4)
-    effect = statistics.detectable_effect(4, 0.05 / 45, 0.8)
+    effect = statistics.detectable_effect(23, 0.05, 0.8) / np.sqrt(24)
+    assert effect == pytest.approx(known, rel=1e-4)
+    effect = statistics.detectable_effect(3, 0.05 / 45, 0.8) / np.sqrt(4)
     samples = np.random.default_rng(9).standard_normal((20_000, 4)) + effect
     found = stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05 / 45
     assert found.mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_copies_of_a_clip_are_one_cluster_where_speakers_are_unknown():
+    copies = [("a", "b"), ("b", "c"), ("d", "not tested")]
+    clusters = statistics.choose_clusters([None] * 6, list("abcdea"), copies)
+    a, b, c, d, e, again = clusters.names
+    assert a == b == c == again and len({a, d, e}) == 3
+    known = statistics.choose_clusters(list("xyxyxy"), list("abcdea"), copies)
+    assert known.num_speakers == 2
