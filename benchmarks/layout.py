@@ -54,9 +54,9 @@ def _wins(section: Section, row: Row) -> bool:
 
 
 def _describe_interval(section: Section) -> str:
-    """What the brackets are, if any row has them; by clip only where speakers are unknown."""
+    """What the brackets are, if any row has them; by recording only where speakers are unknown."""
     units = {
-        "clip" if row.num_speakers is None else "speaker"
+        "recording" if row.num_speakers is None else "speaker"
         for row in section.rows
         if row.estimates["uar"].low is not None
     }
@@ -123,11 +123,16 @@ def _lay_out_comparisons(section: Section, legend: Legend) -> Table | None:
 
 def _compare_cells(leader: str, pair: Comparison) -> tuple[Cell, ...]:
     difference = pair.difference if pair.first == leader else _negate(pair.difference)
-    text = f"{100 * difference.value:+.1f}"
+    text = _points(difference.value)
     if difference.low is not None and difference.high is not None:
-        text += f" [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+        text += f" [{_points(difference.low)}, {_points(difference.high)}]"
     p_values = (pair.p_value, pair.p_holm, pair.p_folds)
     return Cell(text, difference.value), *(Cell(describe_p(p), p) for p in p_values)
+
+
+def _points(share: float) -> str:
+    """With its sign; nothing at all is +0.0."""
+    return f"{round(100 * share, 1) + 0:+.1f}"
 
 
 def _negate(difference: Estimate) -> Estimate:

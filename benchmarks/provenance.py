@@ -21,15 +21,14 @@ _FACTS: dict[str, Callable[[Provenance], str]] = {
 
 
 def describe_provenance(rows: Sequence[Row]) -> str:
-    """One line for below a table: each fact with its rows, or alone if all rows share it."""
+    """One line for below a table; what most rows share is said without their names."""
     facts = []
     for name in _FACTS:
-        groups = _group(rows, name)
-        if len(groups) == 1:
-            facts += [f"{name} {text}" for text in groups]
-        else:
-            each = (f"{text} ({', '.join(systems)})" for text, systems in groups.items())
-            facts.append(f"{name} {', '.join(each)}")
+        groups = sorted(_group(rows, name).items(), key=lambda item: -len(item[1]))
+        most, systems = groups[0]
+        shared = [most] if 2 * len(systems) > len(rows) else []
+        rest = [f"{text} for {', '.join(names)}" for text, names in groups[len(shared) :]]
+        facts.append(f"{name} {', but '.join([*shared, *filter(None, [', '.join(rest)])])}")
     return f"Provenance: {'; '.join(facts)}."
 
 

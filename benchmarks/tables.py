@@ -4,11 +4,14 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.figures import draw_figures
+from benchmarks.beside import corpus_of, lay_out_beside
+from benchmarks.figures import SectionPictures, draw_figures
 from benchmarks.formats.html import to_html
 from benchmarks.formats.latex import to_latex
 from benchmarks.formats.markdown import to_markdown
 from benchmarks.layout import lay_out
+from benchmarks.page import Table
+from benchmarks.published import load_published
 from benchmarks.results import load_results
 from benchmarks.scoring import Row, Section, score_all
 
@@ -54,7 +57,8 @@ def build_tables(results: Path) -> str:
         results: a folder with ``predictions/*.parquet``.
 
     Returns:
-        The Markdown table, which reads well on a terminal too.
+        The Markdown tables, which read well on a terminal too, but for those beside published
+        figures, which are too wide.
 
     Raises:
         UserError: no predictions, or ones that can't be scored.
@@ -63,15 +67,22 @@ def build_tables(results: Path) -> str:
     write_csv(sections, results / "results.csv")
     write_comparisons(sections, results / "comparisons.csv")
     tables = [lay_out(section) for section in sections]
+    beside = lay_out_beside(sections, load_published())
     pictures = draw_figures(sections, results / "figures")
-    markdown = to_markdown(tables)
+    last_of = {corpus_of(section): section for section in sections if not section.warning}
+    illustrated: list[tuple[Table, SectionPictures | None]] = []
+    for section, table, below in zip(sections, tables, pictures, strict=True):
+        illustrated.append((table, below))
+        if section is last_of.get(corpus_of(section)) and corpus_of(section) in beside:
+            illustrated.append((beside[corpus_of(section)], None))
+    every = [table for table, _ in illustrated]
     for name, text in (
-        ("table.md", markdown),
-        ("table.tex", to_latex(tables)),
-        ("table.html", to_html(zip(tables, pictures, strict=True))),
+        ("table.md", to_markdown(every)),
+        ("table.tex", to_latex(every)),
+        ("table.html", to_html(illustrated)),
     ):
         (results / name).write_text(text, encoding="utf-8")
-    return markdown
+    return to_markdown(tables)
 
 
 def write_csv(sections: Sequence[Section], path: Path) -> None:

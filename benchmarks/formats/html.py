@@ -12,11 +12,11 @@ from benchmarks.page import Table
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def to_html(tables: Iterable[tuple[Table, SectionPictures]]) -> str:
+def to_html(tables: Iterable[tuple[Table, SectionPictures | None]]) -> str:
     """The page.
 
     Args:
-        tables: in their order, each with the pictures to put below it.
+        tables: in their order, each with the pictures to put below it, if any.
     """
     environment = jinja2.Environment(
         autoescape=True,

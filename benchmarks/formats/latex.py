@@ -1,6 +1,5 @@
 r"""Tables as floats for ``\input`` into a paper: booktabs is the only package they need."""
 
-import itertools
 import math
 import re
 import unicodedata
@@ -13,8 +12,10 @@ HEADER = (
     "% Made from predictions; needs \\usepackage{booktabs}. One float for each table, "
     "as wide as both columns of a page.\n"
 )
-MOST_ROWS = 24
-"""Of one float; more would not fit a page with the text below them."""
+MOST_LINES = 30
+"""Of the rows of one float; more would not fit a page with the text below them."""
+LINE_LENGTH = 24
+"""Characters of a row's name on one line."""
 ROW_END = r" \tabularnewline"
 r"""Where a cell is ragged, ``\\`` ends its line and not the row."""
 
@@ -25,11 +26,12 @@ _ASCII = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "+": r"+\allowbreak{}",
+    **{character: rf"{character}\allowbreak{{}}" for character in "+/"},
+    "_": r"\_\allowbreak{}",
     '"': "''",
     "[": "{[}",
     "]": "{]}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{character: f"\\{character}" for character in "&%$#{}"},
 }
 _ACCENTS = {
     "\N{COMBINING GRAVE ACCENT}": "`",
@@ -51,6 +53,7 @@ _SYMBOLS = {
     "\N{LATIN CAPITAL LETTER AE}": r"\AE{}",
     "\N{LATIN SMALL LIGATURE OE}": r"\oe{}",
     "\N{LATIN SMALL LETTER L WITH STROKE}": r"\l{}",
+    "\N{LATIN CAPITAL LETTER L WITH STROKE}": r"\L{}",
     "\N{EN DASH}": "--",
     "\N{EM DASH}": "---",
     "\N{LEFT SINGLE QUOTATION MARK}": "`",
@@ -111,16 +114,12 @@ def _escape_one(character: str) -> str:
         for accent in accents:
             base = rf"\{_ACCENTS[accent]}{{{base}}}"
         return base
-    return f"U+{ord(character):04X}"
+    return rf"U+{ord(character):04X}\allowbreak{{}}"
 
 
 def _split(table: Table) -> list[Table]:
     """Tables that fit a page each."""
-    num_parts = math.ceil(len(table.rows) / MOST_ROWS)
-    cuts = [round(index * len(table.rows) / num_parts) for index in range(num_parts + 1)]
-    *parts, last = [
-        replace(table, rows=table.rows[start:end]) for start, end in itertools.pairwise(cuts)
-    ]
+    *parts, last = [replace(table, rows=tuple(rows)) for rows in _share_out(table.rows)]
     for index, part in enumerate(parts):
         heads = tuple(replace(heading, meaning="") for heading in table.headings)
         scale = "Continued in the next table, below which everything is explained."
@@ -129,10 +128,26 @@ def _split(table: Table) -> list[Table]:
         )
     if parts:
         last = replace(last, title=f"{last.title}, continued")
-    if last.second is None or len(last.rows) + len(last.second.rows) <= MOST_ROWS:
+    if last.second is None or _count_lines([*last.rows, *last.second.rows]) <= MOST_LINES:
         return [*parts, last]
     second = replace(last.second, title=f"{table.title}: {last.second.title}")
     return [*parts, replace(last, second=None), *_split(second)]
+
+
+def _share_out(rows: Sequence[tuple[Cell, ...]]) -> list[list[tuple[Cell, ...]]]:
+    """Rows in their order, for as few floats as need be, of about as many lines each."""
+    num_lines = _count_lines(rows)
+    num_parts = math.ceil(num_lines / MOST_LINES)
+    parts: list[list[tuple[Cell, ...]]] = [[] for _ in range(num_parts)]
+    before = 0
+    for row in rows:
+        parts[before * num_parts // num_lines].append(row)
+        before += _count_lines([row])
+    return [part for part in parts if part]
+
+
+def _count_lines(rows: Sequence[tuple[Cell, ...]]) -> int:
+    return sum(max(1, math.ceil(len(row[0].text) / LINE_LENGTH)) for row in rows)
 
 
 def _float(table: Table) -> str:

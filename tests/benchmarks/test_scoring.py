@@ -137,6 +137,13 @@ def test_the_leading_row_is_compared_with_every_other_one_best_first():
     assert all(row[2].value < 0.001 for row in second.rows)
 
 
+def test_rows_that_decide_alike_differ_by_nothing():
+    (section,) = score_all([system("A", 5), system("B", 5), system("C", 4)])
+    alike, less = lay_out(section).second.rows
+    assert (alike[0].text, alike[1].text, alike[2].text) == ("A", "+0.0 [+0.0, +0.0]", "1.0000")
+    assert less[1].text == "+10.0 [+10.0, +10.0]"
+
+
 def test_the_table_says_what_it_resolves():
     (section,) = score_all([system("A", 9), system("B", scattered(5))])
     assert section.resolution.describe() in lay_out(section).remarks
@@ -148,11 +155,12 @@ def test_provenance_is_told_once_where_rows_share_it():
     rows = [
         system("A", 9, **facts),
         system("B", 5, **facts, weights=f"some/model sha256:{digest}"),
+        system("C", 6, **facts),
     ]
     (section,) = score_all(rows)
     assert describe_provenance(section.rows) == (
         "Provenance: data 0123456789ab; split ffffffffffff; code cccccccccccc; "
-        "weights some/model sha256:0123456789ab (B), none (A)."
+        "weights none, but some/model sha256:0123456789ab for B."
     )
     assert lay_out(section).warnings == ()
 
@@ -161,8 +169,8 @@ def test_unknown_provenance_is_called_so_and_warns_of_nothing():
     (section,) = score_all([system("A", 9, data="a" * 64), system("B", 5)])
     text = describe_provenance(section.rows)
     assert text == (
-        "Provenance: data unknown (B), aaaaaaaaaaaa (A); split unknown; code unknown; "
-        "weights unknown (B), none (A)."
+        "Provenance: data unknown for B, aaaaaaaaaaaa for A; split unknown; code unknown; "
+        "weights unknown for B, none for A."
     )
     assert lay_out(section).warnings == ()
 
