@@ -5,6 +5,11 @@ SMOTE sees the training clips of the fold only. It also gives both ``learning_ra
 ``eta=0.1``, two names of one parameter: the booster uses 0.01 then, whatever their order (read from
 the saved configuration of xgboost 3.2). The value here is 0.1, the other one that its author
 gives, chosen before any result was seen; a recipe can set 0.01.
+
+A prototype reached UAR 60 with a random split of RAVDESS speech. ``random5-LEAKY`` gives 58.2: its
+folds keep a fifth of the clips for validation and leave two thirds for training. Trained on the
+validation clips too (four fifths, as is usual), tested on the same clips: 62.6. Three other random
+splits gave 60.7, 58.8 and 59.1 with two thirds, 62.0, 62.0 and 62.7 with four fifths.
 """
 
 from collections.abc import Sequence
