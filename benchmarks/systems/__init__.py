@@ -12,6 +12,7 @@ from benchmarks.systems.mfcc_statistics import MfccLogistic, MfccRandomForest, M
 from benchmarks.systems.mfcc_xgboost import MfccXgboost
 from benchmarks.systems.ours import Ours
 from benchmarks.systems.permuted_labels import PermutedLabels
+from benchmarks.systems.wav2vec2 import FrozenSpeechEncoder
 
 SYSTEMS: dict[str, type[System[Any]]] = {
     "chance": Chance,
@@ -25,5 +26,6 @@ SYSTEMS: dict[str, type[System[Any]]] = {
     "egemaps_svm": EgemapsSvm,
     "mfcc_xgboost": MfccXgboost,
     "efficientnet": EfficientNet,
+    "wav2vec2": FrozenSpeechEncoder,
     "ours": Ours,
 }

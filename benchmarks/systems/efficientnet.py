@@ -8,17 +8,16 @@ are no flips and no rotations: a sound moved up in frequency turns a man into a 
 
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field, field_validator
-from safetensors import SafetensorError
 
 from benchmarks.systems.base import Floats, Int16, LabelledClips, System, UnlabelledClips
 from benchmarks.systems.neural import (
+    UNREADABLE,
     ArrayStream,
     Watch,
     fit_network,
@@ -32,9 +31,6 @@ from ssl_audio.checkpoint import file_sha256
 from ssl_audio.config import Config
 from ssl_audio.errors import UserError
 from ssl_audio.session import TrainConfig
-
-_UNREADABLE = (SafetensorError, UnpicklingError, KeyError, EOFError)
-"""What safetensors and torch raise on files that are none of theirs."""
 
 Channel = Literal["mel", "chroma", "stft"]
 
@@ -213,7 +209,7 @@ def build_network(settings: EfficientNetSettings, num_classes: int) -> Any:
         weights = timm.models.load_state_dict(str(file))
         kept = {name: weight for name, weight in weights.items() if not name.startswith(last)}
         missing, unexpected = network.load_state_dict(kept, strict=False)
-    except (*_UNREADABLE, RuntimeError, ValueError, OSError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{file} does not fit {settings.model}: {error}") from None
     wrong = [name for name in (*missing, *unexpected) if not name.startswith(last)]
     if wrong:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -18,6 +20,12 @@ from ssl_audio.optim import parameter_groups
 from ssl_audio.probing import choose_precision
 from ssl_audio.session import Session, TrainConfig, start_accelerator
 from ssl_audio.training import Evaluation, TrainState, train
+
+UNREADABLE = (
+    *(SafetensorError, UnpicklingError, EOFError),
+    *(KeyError, RuntimeError, ValueError, OSError),
+)
+"""What safetensors and torch raise on files of weights that are none, or another model's."""
 
 TrainType = TypeVar("TrainType", bound=TrainConfig)
 

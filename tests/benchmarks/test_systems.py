@@ -22,6 +22,11 @@ SMALL: dict[str, dict] = {
         "model": "test_efficientnet.r160_in1k",
         "train": {**FAST, "max_steps": 4},
     },
+    "wav2vec2": {
+        "pretrained": False,
+        "random": {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "conv_dim": 16},
+        "train": {**FAST, "max_steps": 10},
+    },
     "ours": {
         "train": {**FAST, "attention": "eager", "max_steps": 10},
         "crop_seconds": 0.3,

@@ -1,0 +1,227 @@
+"""A frozen speech encoder of transformers and a small head (SYSTEMS S6).
+
+wav2vec2, HuBERT, WavLM, data2vec-audio, the encoder of Whisper, AST: whatever ``AutoModel`` loads
+and takes 16 kHz. Settings are never chosen on test clips: the head is trained for a fixed number of
+steps, and where the layer is chosen, the protocol's validation clips or inner folds choose it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field, field_validator
+
+from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
+from benchmarks.systems.layer_head import LayerHead
+from benchmarks.systems.neural import ArrayStream, Trained, fit_network, refuse_seed, with_seed
+from benchmarks.systems.selection import choose_and_fit
+from benchmarks.systems.speech_features import (
+    build_random,
+    load_encoder,
+    pretrained_layer_means,
+    random_layer_means,
+    weight_files,
+)
+from ssl_audio.checkpoint import file_sha256
+from ssl_audio.config import Config
+from ssl_audio.data.prepared import Int16
+from ssl_audio.errors import UserError
+from ssl_audio.session import TrainConfig
+
+POOLS = {
+    "facebook/data2vec-audio-base": "LibriSpeech 960 h",
+    "facebook/hubert-base-ls960": "LibriSpeech 960 h",
+    "facebook/wav2vec2-base": "LibriSpeech 960 h",
+    "microsoft/wavlm-base": "LibriSpeech 960 h",
+}
+"""What published encoders learnt from without labels, as their papers say."""
+
+
+class RandomShape(Config):
+    """A wav2vec2 encoder with random weights, where there are no others; the default is small."""
+
+    hidden_size: int = Field(default=64, gt=0)
+    num_layers: int = Field(default=4, gt=0)
+    num_heads: int = Field(default=4, gt=0)
+    conv_dim: int = Field(default=64, gt=0)
+
+
+class HeadTrainConfig(TrainConfig):
+    """``TrainConfig`` with the defaults of a small head."""
+
+    max_steps: int = Field(default=600, gt=0)
+    warmup_steps: int = Field(default=30, ge=0)
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+class SpeechEncoderSettings(Config):
+    """Encoder and head.
+
+    Attributes:
+        encoder: name on Hugging Face, read from the local cache and never downloaded, or a folder.
+        pretrained: ``auto`` takes random weights where there are none of that name; true insists.
+        random: shape of the encoder with random weights.
+        layers: ``last``; ``weighted``, a learnt mixture of all; ``chosen``, the best one.
+        precision: of the encoder; bfloat16 is faster where the processor has it.
+        hidden_size: of the head.
+        dropout: of the head.
+        train: of the head, see ``ssl_audio.training``.
+    """
+
+    encoder: str = "facebook/wav2vec2-base"
+    pretrained: Literal["auto"] | bool = "auto"
+    random: RandomShape = RandomShape()
+    layers: Literal["last", "weighted", "chosen"] = "last"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    hidden_size: int = Field(default=256, gt=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    train: HeadTrainConfig = HeadTrainConfig()
+
+    @field_validator("train")
+    @classmethod
+    def _leave_the_seed_alone(cls, train: HeadTrainConfig) -> HeadTrainConfig:
+        return refuse_seed(train)
+
+
+class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
+    """Means over time of a frozen encoder's layers, and a head with one hidden layer."""
+
+    title = "Frozen speech encoder"
+    settings_type = SpeechEncoderSettings
+
+    def __init__(
+        self,
+        settings: SpeechEncoderSettings,
+        classes: tuple[str, ...],
+        seed: int,
+        cache: FeatureCache,
+    ) -> None:
+        super().__init__(settings, classes, seed, cache)
+        self._folder = find_encoder(settings)
+        self._weights = hash_weights(self._folder) if self._folder else ""
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    @classmethod
+    def suffix(cls, settings: SpeechEncoderSettings) -> str:
+        """Which encoder and layers, and whether its weights are random, as of now and here."""
+        layers = f", {settings.layers} {'layers' if settings.layers == 'weighted' else 'layer'}"
+        folder, shape = find_encoder(settings), settings.random
+        if folder is None:
+            size = f"{shape.num_layers} x {shape.hidden_size}"
+            return f", wav2vec2 of {size}{layers}, random weights"
+        return f", {Path(settings.encoder).name}{layers}"
+
+    @classmethod
+    def check(cls, settings: SpeechEncoderSettings) -> None:
+        """The encoder can be loaded, or random weights were asked for or are good enough."""
+        folder = find_encoder(settings)
+        if folder is not None:
+            load_encoder(str(folder), hash_weights(folder), "cpu")
+        elif Path(settings.encoder).is_dir():
+            raise UserError(f"encoder: {settings.encoder} holds no config.json with weights")
+        elif settings.pretrained is True:
+            raise UserError(
+                f"encoder: {settings.encoder} is not in the local cache, and nothing is downloaded "
+                f"unasked: run hf download {settings.encoder}, name a folder, or take "
+                "pretrained: auto"
+            )
+
+    def fit(self, train: LabelledClips, validation: LabelledClips) -> None:
+        """Trains the head, once for each layer if the layer is chosen."""
+        num_layers = self._features(train.waveforms[:1]).shape[1]
+        candidates: dict[str, list[tuple[int, ...]]] = {
+            "last": [(num_layers - 1,)],
+            "weighted": [tuple(range(num_layers))],
+            "chosen": [(layer,) for layer in range(num_layers)],
+        }
+        self._layers, self._head, self._trained = choose_and_fit(
+            candidates[self.settings.layers], self._fit, self._answer, train, validation
+        )
+
+    def predict(self, clips: UnlabelledClips) -> Floats:
+        """The head's softmax."""
+        return self._answer((self._layers, self._head, self._trained), clips.waveforms)
+
+    @property
+    def parameters(self) -> int | None:
+        """Of encoder and head."""
+        if self._folder:
+            model, _ = load_encoder(str(self._folder), self._weights, self._device)
+        else:
+            model, _ = build_random(**self.settings.random.model_dump(), device=self._device)
+        parts = (model, self._head)
+        return sum(weight.numel() for part in parts for weight in part.parameters())
+
+    @property
+    def pretraining_data(self) -> str:
+        """The encoder's pool, where it is known."""
+        return POOLS.get(self.settings.encoder, "unknown") if self._folder else ""
+
+    @property
+    def weights(self) -> str:
+        """The encoder's."""
+        return f"{Path(self.settings.encoder).name} {self._weights}" if self._folder else ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which layer was chosen, and whether training was cut."""
+        chosen = self.settings.layers == "chosen"
+        return (*((f"layer {self._layers[0]} chosen",) if chosen else ()), *self._trained.notes)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """Of the head's training."""
+        return self._trained.choices
+
+    def _fit(
+        self, layers: tuple[int, ...], clips: LabelledClips
+    ) -> tuple[tuple[int, ...], LayerHead, Trained]:
+        features = self._features(clips.waveforms)[:, layers]
+        settings = self.settings
+        torch.manual_seed(self.seed)
+        head = LayerHead(features, len(self.classes), settings.hidden_size, settings.dropout)
+        stream = ArrayStream(features, clips.labels, self.seed)
+        return layers, head, fit_network(head, stream, with_seed(settings.train, self.seed))
+
+    def _answer(
+        self, fitted: tuple[tuple[int, ...], LayerHead, Trained], waveforms: Sequence[Int16]
+    ) -> Floats:
+        layers, head, _ = fitted
+        return head.judge(self._features(waveforms)[:, layers])
+
+    def _features(self, waveforms: Sequence[Int16]) -> npt.NDArray[np.float32]:
+        """(clips, layers + 1, dim)."""
+        how = {"precision": self.settings.precision, "device": self._device}
+        if self._folder:
+            options = {"folder": str(self._folder), "weights": self._weights, **how}
+            return self.cache.extract(waveforms, pretrained_layer_means, **options)
+        options = {**self.settings.random.model_dump(), **how}
+        return self.cache.extract(waveforms, random_layer_means, **options)
+
+
+def find_encoder(settings: SpeechEncoderSettings) -> Path | None:
+    """The folder with configuration and weights; None where they are to be random."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if settings.pretrained is False:
+        return None
+    folder = Path(settings.encoder)
+    if not folder.is_dir():
+        cached = try_to_load_from_cache(settings.encoder, "config.json")
+        folder = Path(cached).parent if isinstance(cached, str) else folder
+    whole = (folder / "config.json").is_file() and weight_files(folder)
+    return folder if whole else None
+
+
+def hash_weights(folder: Path) -> str:
+    """sha256 of a checkpoint's file of weights; of several, of their hashes."""
+    hashes = [file_sha256(file) for file in weight_files(folder)]
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
