@@ -44,9 +44,10 @@ COSTS = (
 )
 GAP_MM = 1.2
 """Between a label and anything else."""
-LEFT_MM, PANEL_MM, TALLEST_MM, SCALE_MM = 14, 40, 75, 10
+LEFT_MM, PANEL_MM, TALLEST_MM, SCALE_MM = 14, 40, 58, 11
 """Left of the panels; least and largest height of one; the height below it for its scale."""
-CROWD = 2.2
+FIGURE_SPACE = "\N{FIGURE SPACE}"
+CROWD = 3
 """How much larger than its labels a panel must be for them to find room."""
 
 
@@ -66,7 +67,9 @@ def draw_cost(section: Section) -> "Figure | None":
     needed_mm = max(_needed_mm(section.rows, cost, labels) for cost in costs)
     numbers = {name: str(number) for number, name in enumerate(labels, 1)}
     is_numbered = needed_mm > TALLEST_MM
-    key = [wrap(f"{number}  {name}", 55) for name, number in numbers.items()] if is_numbered else []
+    # The figure space is as wide as a digit, so that names stand in one line.
+    key = [wrap(f"{number.rjust(2, FIGURE_SPACE)}  {name}", 55) for name, number in numbers.items()]
+    key = key if is_numbered else []
     panel_mm = TALLEST_MM if is_numbered else max(PANEL_MM, needed_mm)
     missing = [_describe_missing(section.rows, cost) for cost in costs]
     heights = [panel_mm + SCALE_MM + LINE_MM * count_lines(text) for text in missing]
@@ -125,7 +128,7 @@ def _draw_panel(axes: "Axes", rows: Sequence[Row], cost: Cost, missing: str) -> 
             axes.plot([x, x], [100 * uar.low, 100 * uar.high], color=BLUE, linewidth=1)
         axes.plot([x], [100 * uar.value], "o", color=BLUE, ms=4.5, mfc=face(row, BLUE), zorder=3)
     axes.set_ylim(*_limits(rows))
-    axes.set_xlabel(f"{cost.text}\n{missing}".strip(), fontsize=FONT_PT, labelpad=1)
+    axes.set_xlabel(f"{cost.text}\n{missing}".strip(), fontsize=FONT_PT, labelpad=2)
     axes.set_ylabel("UAR, %", fontsize=FONT_PT)
 
 

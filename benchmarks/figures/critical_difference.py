@@ -122,9 +122,10 @@ def _describe_p(p_value: float) -> str:
 
 def _explain(section: Section, rows: Sequence[Row], joined: bool) -> str:
     joins = "A bar joins systems, one dot each, of which no two differ" if joined else "All differ"
+    num_pairs = sum(pair.p_holm is not None for pair in section.comparisons)
     text = (
-        f"{joins} by the table's paired tests over speakers, Holm-corrected over all its "
-        f"{len(section.comparisons)} pairs, at {100 * ALPHA:.0f} %."
+        f"{joins} by the table's paired tests over speakers, Holm-corrected over the "
+        f"{num_pairs} pairs that could be tested, at {100 * ALPHA:.0f} %."
     )
     missing = [row.about.system for row in section.rows if row not in rows]
     if missing:
@@ -152,12 +153,13 @@ def _draw(
     axes.set_axis_off()
     axes.text(PAGE_MM / 2, 1.5, title, ha="center", va="top", fontsize=FONT_PT + 1)
     axes.text(2, total_mm - 2, caption, ha="left", va="bottom", fontsize=FONT_PT)
-    x = TEXT_MM + (means - 1) / (len(rows) - 1) * (PAGE_MM - 2 * TEXT_MM)
-    _draw_axis(axes, len(rows), axis_mm)
+    ranks = range(int(means[0]), max(int(np.ceil(means[-1])), int(means[0]) + 1) + 1)
+    x = TEXT_MM + (means - ranks[0]) / (len(ranks) - 1) * (PAGE_MM - 2 * TEXT_MM)
+    _draw_axis(axes, ranks, axis_mm)
     for group, level in zip(groups, levels, strict=True):
         height = axis_mm + 4 + BAR_MM * level
         axes.plot(x[[group[0], group[-1]]], [height] * 2, color=INK, linewidth=1.6)
-        axes.plot(x[list(group)], [height] * len(group), "o", color=INK, markersize=3.6)
+        axes.plot(x[list(group)], [height] * len(group), "o", color=INK, markersize=3)
     for side, side_heights, is_left in zip(sides, heights, (True, False), strict=True):
         middle = names_mm
         for place, height in zip(side, side_heights, strict=True):
@@ -167,14 +169,14 @@ def _draw(
     return figure
 
 
-def _draw_axis(axes: "Axes", num_systems: int, axis_mm: float) -> None:
-    ends = (TEXT_MM, PAGE_MM - TEXT_MM)
-    axes.plot(ends, [axis_mm] * 2, color=INK, linewidth=1)
-    step = -(-num_systems // 20)
-    for rank in range(1, num_systems + 1, step):
-        x = ends[0] + (rank - 1) / (num_systems - 1) * (ends[1] - ends[0])
+def _draw_axis(axes: "Axes", ranks: Sequence[int], axis_mm: float) -> None:
+    places = np.linspace(TEXT_MM, PAGE_MM - TEXT_MM, len(ranks))
+    axes.plot(places[[0, -1]], [axis_mm] * 2, color=INK, linewidth=1)
+    for rank, x in zip(ranks, places, strict=True):
         axes.plot([x, x], [axis_mm, axis_mm - 1], color=INK, linewidth=1)
-        axes.text(x, axis_mm - 1.6, str(rank), ha="center", va="bottom", fontsize=FONT_PT)
+        # More numbers than this don't fit.
+        if (rank - ranks[0]) % (1 + len(ranks) // 20) == 0:
+            axes.text(x, axis_mm - 1.6, str(rank), ha="center", va="bottom", fontsize=FONT_PT)
 
 
 def _draw_name(

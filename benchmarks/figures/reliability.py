@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FEW = 10
 """Judged clips, below which the accuracy of a bin says little."""
-LEFT_MM, DIAGRAM_MM, BETWEEN_MM, HISTOGRAM_MM, BELOW_MM = 13, 30, 3, 9, 10
+LEFT_MM, DIAGRAM_MM, BETWEEN_MM, HISTOGRAM_MM, BELOW_MM = 13, 24, 2, 8, 9
 """Left of the first diagram; heights of a diagram, the gap, its histogram, the numbers below."""
 
 
@@ -40,9 +40,9 @@ def draw_reliability(section: Section) -> "Figure":
     Where a system ran with several seeds, a clip counts once for each. Source: Guo et al. 2017,
     "On Calibration of Modern Neural Networks", figure 1; points stand at a bin's mean confidence.
     """
-    num_columns = min(4, len(section.rows))
+    num_columns = min(4 if len(section.rows) <= 12 else 5, len(section.rows))
     width = COLUMN_MM if num_columns < 3 else PAGE_MM
-    titles = [wrap(row.about.system, 24) for row in section.rows]
+    titles = [wrap(row.about.system, 24 if num_columns < 5 else 19) for row in section.rows]
     heading = wrap(section.protocol, width // 2)
     top_mm = 4 + 1.2 * LINE_MM * count_lines(heading)
     title_mm = LINE_MM * (1 + max(map(count_lines, titles))) + 2
