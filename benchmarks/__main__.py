@@ -49,7 +49,8 @@ def tables(results: ResultsOption) -> None:
 
     typer.echo(build_tables(results))
     typer.echo(
-        f"also written below {results}: results.csv, table.md, table.tex, table.html, figures/"
+        f"also written below {results}: results.csv, comparisons.csv, table.md (with published "
+        "figures where there are any), table.tex, table.html, figures/"
     )
 
 
@@ -123,6 +124,69 @@ def import_(
     for note in imported.notes:
         typer.echo(f"  {note}")
     typer.echo(f"next: python -m benchmarks tables --results {results}")
+
+
+@app.command()
+def plan(
+    difference: Annotated[
+        float, typer.Option("--difference", help="Points of UAR that are to be seen.")
+    ],
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", help="Measure both SDs here, on --first and --second."),
+    ] = None,
+    first: Annotated[str | None, typer.Option("--first", help="A row of --results.")] = None,
+    second: Annotated[str | None, typer.Option("--second", help="Another one.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Of both rows, if they ran under several.")
+    ] = None,
+    speaker_sd: Annotated[
+        float | None,
+        typer.Option("--speaker-sd", help="SD over speakers of the difference, in points."),
+    ] = None,
+    seed_sd: Annotated[
+        float | None,
+        typer.Option("--seed-sd", help="SD over seeds of the difference, in points; else 0."),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds", min=2, help="Of the evaluation; default: of --results, or one a speaker."
+        ),
+    ] = None,
+    power: Annotated[float, typer.Option("--power", help="Chance of seeing it.")] = 0.8,
+    alpha: Annotated[float, typer.Option("--alpha", help="Chance of a false alarm.")] = 0.05,
+    comparisons: Annotated[
+        int, typer.Option("--comparisons", min=1, help="Pairs of the table that share --alpha.")
+    ] = 1,
+    json: Annotated[Path | None, typer.Option("--json", help="Also write it here.")] = None,
+) -> None:
+    """Speakers and seeds that a difference needs, from two rows or two standard deviations."""
+    from benchmarks import planning
+
+    spread, folds_there = planning.choose_spread(
+        results, first, second, protocol, speaker_sd, seed_sd
+    )
+    aim = planning.Aim(difference / 100, power, alpha, comparisons, folds or folds_there)
+    made = planning.make_plan(spread, aim)
+    if json is not None:
+        planning.write_plan(made, json)
+    typer.echo(planning.describe_plan(made))
+
+
+@app.command()
+def simulate(
+    output: cli.OptionalOutputOption = None,
+    config: cli.ConfigOption = None,
+    overrides: cli.SetOption = None,
+    print_config: cli.PrintConfigOption = False,
+) -> None:
+    """Do intervals cover, do tests keep their size? Refits classifiers on known worlds."""
+    from benchmarks.simulation.config import SimulationConfig
+    from benchmarks.simulation.running import run_simulation
+
+    resolved = cli.resolve(SimulationConfig, config, overrides, print_config)
+    typer.echo(run_simulation(resolved, cli.needed(output)))
 
 
 if __name__ == "__main__":
