@@ -1,0 +1,1 @@
+"""Do the intervals cover and the tests keep their size? Classifiers refitted on known worlds."""
