@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.columns import choose_columns
-from benchmarks.comparisons import Comparison
+from benchmarks.comparisons import ALPHA, Comparison
 from benchmarks.page import Cell, Heading, Table, letters, marks_of
 from benchmarks.provenance import describe_provenance, find_mixtures
 from benchmarks.scoring import Row, Section
@@ -71,20 +71,17 @@ def _explain_bold(section: Section) -> list[str]:
     if section.warning:
         return []
     num_pairs = sum(pair.p_holm is not None for pair in section.comparisons)
-    corrected = f"Holm-corrected over the {num_pairs} pair{'s' * (num_pairs > 1)} of the table"
+    pairs = f"the {num_pairs} pair{'s' * (num_pairs > 1)} of the table"
+    tested = f"(p < {ALPHA:g}, paired over speakers, Holm-corrected over {pairs})"
     barred = len(section.candidates) < len(section.rows)
     others = "every other row that no mark bars" if barred else "every other row"
     if section.winners:
-        return [
-            f"Bold: its UAR beats that of {others} (p < 0.05, paired over speakers, {corrected})."
-        ]
+        return [f"Bold: its UAR beats that of {others} {tested}."]
     if len(section.candidates) < 2:
         return ["Nothing is bold: there are no two rows that could be the best of the table."]
     if not num_pairs:
         return ["Nothing is bold: no difference could be tested over speakers."]
-    return [
-        f"Nothing is bold: no row beats {others} (p < 0.05, paired over speakers, {corrected})."
-    ]
+    return [f"Nothing is bold: no row beats {others} {tested}."]
 
 
 def _lay_out_comparisons(section: Section, legend: Legend) -> Table | None:

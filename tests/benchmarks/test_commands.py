@@ -91,7 +91,7 @@ def test_changed_labels_are_not_taken_for_the_old_ones(tmp_path):
     assert again.returncode == 0 and "1 of 1 runs are there already" in again.stdout
     (speaker,) = (
         Predictions.load(
-            tmp_path / "out/predictions/tones-3-speakers3__majority__fold1__seed0.parquet"
+            tmp_path / "out/predictions/csv-2-speakers3__majority__fold1__seed0.parquet"
         )
         .frame["speaker"]
         .unique()
@@ -106,8 +106,8 @@ def test_changed_labels_are_not_taken_for_the_old_ones(tmp_path):
     # Beside predictions of the old labels, new ones make no table.
     fresh = [*run[:-1], tmp_path / "fresh"]
     assert benchmarks(*fresh, "--set", "systems.majority.title=New").returncode == 0
-    (tmp_path / "fresh/predictions/tones-3-speakers3__majority__fold1__seed0.parquet").rename(
-        tmp_path / "out/predictions/tones-3-speakers3__new__fold1__seed0.parquet"
+    (tmp_path / "fresh/predictions/csv-2-speakers3__majority__fold1__seed0.parquet").rename(
+        tmp_path / "out/predictions/csv-2-speakers3__new__fold1__seed0.parquet"
     )
     refused = benchmarks("tables", "--results", tmp_path / "out")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -5,8 +9,11 @@ from benchmarks.importing import Declared, import_predictions
 from benchmarks.results import load_results
 from benchmarks.tables import build_tables
 from finetune.predictions import Predictions, Provenance
+from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import DataError, UserError
 
+ROOT = Path(__file__).resolve().parents[2]
+TONES = "tones-3/speakers3"
 HEADER = "clip_id,speaker,fold,seed,label,angry,calm\n"
 GOOD = HEADER + "a,1,1,0,angry,0.75,0.25\nb,2,1,0,calm,0.5,0.5\nc,,2,0,calm,1e-3,0.999\n"
 PROTOCOL = "mine-2/x"
@@ -204,3 +211,33 @@ def test_the_latex_row_is_that_of_the_table(tmp_path):
     assert imported.latex_row in (tmp_path / "table.tex").read_text().splitlines()
     assert r"50 \% {[}mine{]}$^{a}$ & 87.5" in imported.latex_row
     assert imported.notes == ("(a) imported: what it was trained on is not known",)
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", "import", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+def test_the_command_prints_verdict_and_latex_row(tones, tmp_path):
+    source = write(tmp_path, "clip_id,speaker,fold,seed,label,high,low,mid\n")
+    folds = PreparedCorpus.load(tones).folds(TONES)
+    with source.open("a") as file:
+        for fold in folds.folds:
+            for name in fold.test:
+                speaker, label, _ = name.split("-")
+                file.write(f"{name},{speaker},{fold.number},0,{label},0.5,0.3,0.2\n")
+    use = (source, "--system", "Mine", "--protocol", TONES, "--results", tmp_path / "r")
+    done = command(*use, "--corpus", tones, "--parameters", 7, "--reduced", "one pass")
+    assert done.returncode == 0, done.stderr
+    assert "leak verdict: no leak found in what could be checked" in done.stdout
+    assert "not checked: training clips against test clips (give --train-clips)" in done.stdout
+    assert "LaTeX row: " in done.stdout and "(a) reduced: one pass" in done.stdout
+    (tmp_path / "train.csv").write_text(f"fold,clip_id\n1,{folds.folds[0].test[0]}\n")
+    done = command(*use, "--train-clips", tmp_path / "train.csv")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "none are of fold 2" in done.stderr
