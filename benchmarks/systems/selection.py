@@ -34,6 +34,8 @@ def choose_and_fit(
         validation: clips of other speakers.
     """
     if train.inner is None or validation.inner is None:
+        if len(candidates) == 1:
+            return fit(candidates[0], train)
         models = [fit(candidate, train) for candidate in candidates]
         return models[_first_best(_score(model, answer, validation) for model in models)]
     together = _concatenate(train, validation)

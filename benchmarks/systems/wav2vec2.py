@@ -7,6 +7,7 @@ steps, and where the layer is chosen, the protocol's validation clips or inner f
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from ssl_audio.checkpoint import file_sha256
 from ssl_audio.config import Config
 from ssl_audio.data.prepared import Int16
 from ssl_audio.errors import UserError
+from ssl_audio.probing import choose_precision
 from ssl_audio.session import TrainConfig
 
 POOLS = {
@@ -48,6 +50,16 @@ class RandomShape(Config):
     num_layers: int = Field(default=4, gt=0)
     num_heads: int = Field(default=4, gt=0)
     conv_dim: int = Field(default=64, gt=0)
+
+    @property
+    def options(self) -> dict[str, int]:
+        """As ``random_layer_means`` calls them."""
+        return {
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "conv_dim": self.conv_dim,
+        }
 
 
 class HeadTrainConfig(TrainConfig):
@@ -68,7 +80,8 @@ class SpeechEncoderSettings(Config):
         pretrained: ``auto`` takes random weights where there are none of that name; true insists.
         random: shape of the encoder with random weights.
         layers: ``last``; ``weighted``, a learnt mixture of all; ``chosen``, the best one.
-        precision: of the encoder; bfloat16 is faster where the processor has it.
+        max_training_clips: a random choice of so many is learnt from, to save time; None is all.
+        precision: of the encoder; ``auto`` measures which is faster.
         hidden_size: of the head.
         dropout: of the head.
         train: of the head, see ``ssl_audio.training``.
@@ -78,7 +91,8 @@ class SpeechEncoderSettings(Config):
     pretrained: Literal["auto"] | bool = "auto"
     random: RandomShape = RandomShape()
     layers: Literal["last", "weighted", "chosen"] = "last"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    max_training_clips: int | None = Field(default=None, gt=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     hidden_size: int = Field(default=256, gt=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     train: HeadTrainConfig = HeadTrainConfig()
@@ -106,6 +120,9 @@ class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
         self._folder = find_encoder(settings)
         self._weights = hash_weights(self._folder) if self._folder else ""
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._precision: str = settings.precision
+        if settings.precision == "auto":
+            self._precision = choose_precision(torch.device(self._device))
 
     @classmethod
     def suffix(cls, settings: SpeechEncoderSettings) -> str:
@@ -134,6 +151,7 @@ class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
 
     def fit(self, train: LabelledClips, validation: LabelledClips) -> None:
         """Trains the head, once for each layer if the layer is chosen."""
+        train = self._thin(train)
         num_layers = self._features(train.waveforms[:1]).shape[1]
         candidates: dict[str, list[tuple[int, ...]]] = {
             "last": [(num_layers - 1,)],
@@ -154,7 +172,7 @@ class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
         if self._folder:
             model, _ = load_encoder(str(self._folder), self._weights, self._device)
         else:
-            model, _ = build_random(**self.settings.random.model_dump(), device=self._device)
+            model, _ = build_random(**self.settings.random.options, device=self._device)
         parts = (model, self._head)
         return sum(weight.numel() for part in parts for weight in part.parameters())
 
@@ -176,8 +194,17 @@ class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
 
     @property
     def choices(self) -> dict[str, Any]:
-        """Of the head's training."""
-        return self._trained.choices
+        """Of the encoder, and of the head's training."""
+        return {**self._trained.choices, "encoder_precision": self._precision}
+
+    def _thin(self, clips: LabelledClips) -> LabelledClips:
+        most = self.settings.max_training_clips
+        if most is None or most >= len(clips.labels):
+            return clips
+        chosen = np.zeros(len(clips.labels), dtype=np.bool_)
+        chosen[np.random.default_rng(self.seed).permutation(len(chosen))[:most]] = True
+        inner = None if clips.inner is None else clips.inner[chosen]
+        return replace(clips.take(chosen), inner=inner)
 
     def _fit(
         self, layers: tuple[int, ...], clips: LabelledClips
@@ -197,11 +224,11 @@ class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
 
     def _features(self, waveforms: Sequence[Int16]) -> npt.NDArray[np.float32]:
         """(clips, layers + 1, dim)."""
-        how = {"precision": self.settings.precision, "device": self._device}
+        how = {"precision": self._precision, "device": self._device}
         if self._folder:
             options = {"folder": str(self._folder), "weights": self._weights, **how}
             return self.cache.extract(waveforms, pretrained_layer_means, **options)
-        options = {**self.settings.random.model_dump(), **how}
+        options = {**self.settings.random.options, **how}
         return self.cache.extract(waveforms, random_layer_means, **options)
 
 

@@ -156,6 +156,7 @@ def test_rates_and_their_errors_are_those_of_the_trials():
     assert summary.loc[("coverage", name), "standard_error"] == pytest.approx(0.25)
     assert summary.loc[("size", "McNemar over clips"), "value"] == 0.75
     assert summary.loc[("size at 1 %", "McNemar over clips"), "value"] == 0.25
+    assert summary.loc[("half width", name), "value"] == pytest.approx(0.175)
     assert ("size", "corrected t over folds") not in summary.index
 
 

@@ -235,6 +235,25 @@ def test_the_layer_is_chosen_by_validation(tone_corpus, tmp_path, monkeypatch):
     assert system.notes == ("layer 1 chosen",)
 
 
+def test_learns_from_fewer_clips_to_save_time(tone_corpus):
+    settings = build_config(
+        SpeechEncoderSettings,
+        {"random": SMALL_RANDOM, "max_training_clips": 20, "train": FAST},
+    )
+    system = FrozenSpeechEncoder(settings, CLASSES, 5, FeatureCache())
+    train = labelled(tone_corpus, "abc")
+    fewer = system._thin(train)
+    assert len(fewer.labels) == len(fewer.waveforms) == len(fewer.speakers) == 20
+    whole = {
+        (waveform.tobytes(), label)
+        for waveform, label in zip(train.waveforms, train.labels, strict=True)
+    }
+    for waveform, label in zip(fewer.waveforms, fewer.labels, strict=True):
+        assert (waveform.tobytes(), label) in whole
+    assert fewer.labels.tolist() == system._thin(train).labels.tolist()
+    assert system._thin(fewer) is fewer
+
+
 def test_a_row_names_its_encoder_and_weights(tones, tmp_path):
     folder = save(tmp_path / "tiny-wav2vec2")
     rows = {
