@@ -228,8 +228,8 @@ class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
         if self._folder:
             options = {"folder": str(self._folder), "weights": self._weights, **how}
             return self.cache.extract(waveforms, pretrained_layer_means, **options)
-        options = {**self.settings.random.options, **how}
-        return self.cache.extract(waveforms, random_layer_means, **options)
+        shape = self.settings.random.options
+        return self.cache.extract(waveforms, random_layer_means, **shape, **how)
 
 
 def find_encoder(settings: SpeechEncoderSettings) -> Path | None:
