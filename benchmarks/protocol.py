@@ -22,7 +22,7 @@ from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.protocols import OpenProtocol, open_protocol
 from ssl_audio.errors import ConfigError, DataError
-from ssl_audio.run_record import git_commit, read_run_record, write_run_record
+from ssl_audio.run_record import GIT_COMMIT, read_run_record, write_run_record
 
 DEVELOPMENT_NOTE = "tested on a development corpus, which recipes are chosen by"
 PROTOCOLS = Path(__file__).resolve().parents[1] / "configs" / "protocols"
@@ -123,7 +123,7 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
         ),
         data=corpus.fingerprint_of(folds),
         split=folds.fingerprint,
-        code=git_commit() or "",
+        code=GIT_COMMIT or "",
         weights=system.weights,
     )
     predictions = _to_predictions(run, folds, test, probabilities, about)
