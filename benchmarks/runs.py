@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from benchmarks.results import refuse_taken_names
-from benchmarks.systems import SYSTEMS
+from benchmarks.systems import SYSTEMS, find_system
 from benchmarks.systems.base import FeatureCache, System
 from ssl_audio.config import Config, build_config
 from ssl_audio.data.folds import Fold, Folds
@@ -81,7 +81,7 @@ class Run:
 
     def build(self, classes: tuple[str, ...], cache: FeatureCache) -> System[Any]:
         """The system, not fitted."""
-        system_type = SYSTEMS[self.config.system]
+        system_type = find_system(self.config.system)
         return system_type(self.settings, classes, self.config.seed, cache)
 
 
@@ -144,18 +144,20 @@ def _resolve(name: str, row: RowConfig) -> tuple[str, str, Config]:
     system = row.system or name
     if system not in SYSTEMS:
         raise ConfigError(f"unknown system {system!r}: choose one of {', '.join(SYSTEMS)}")
+    system_type = find_system(system)
     try:
-        settings = build_config(SYSTEMS[system].settings_type, row.settings)
+        settings = build_config(system_type.settings_type, row.settings)
     except ConfigError as error:
         raise ConfigError(f"systems.{name}.settings: {error}") from None
-    title = (row.title or SYSTEMS[system].title) + SYSTEMS[system].suffix(settings)
+    title = (row.title or system_type.title) + system_type.suffix(settings)
     return system, title + (", reduced" if row.reduced else ""), settings
 
 
 def _runs_here(system: str) -> bool:
     """Whether a system's defaults find all they need, such as an optional package."""
+    system_type = find_system(system)
     try:
-        SYSTEMS[system].check(SYSTEMS[system].settings_type())
+        system_type.check(system_type.settings_type())
     except UserError:
         return False
     return True
@@ -163,7 +165,7 @@ def _runs_here(system: str) -> bool:
 
 def _refuse_unrunnable(name: str, system: str, settings: Config) -> None:
     try:
-        SYSTEMS[system].check(settings)
+        find_system(system).check(settings)
     except UserError as error:
         raise ConfigError(f"systems.{name}: {error}") from None
 

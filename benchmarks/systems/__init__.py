@@ -1,31 +1,29 @@
-"""Every system that a recipe can name."""
+"""Every system that a recipe can name, imported when a row needs it."""
 
+from pkgutil import resolve_name
 from typing import Any
 
 from benchmarks.systems.base import System
-from benchmarks.systems.chance import Chance
-from benchmarks.systems.efficientnet import EfficientNet
-from benchmarks.systems.egemaps import EgemapsLogistic, EgemapsSvm
-from benchmarks.systems.logmel_statistics import LogMelLogistic
-from benchmarks.systems.majority import Majority
-from benchmarks.systems.mfcc_statistics import MfccLogistic, MfccRandomForest, MfccSvm
-from benchmarks.systems.mfcc_xgboost import MfccXgboost
-from benchmarks.systems.ours import Ours
-from benchmarks.systems.permuted_labels import PermutedLabels
-from benchmarks.systems.wav2vec2 import FrozenSpeechEncoder
 
-SYSTEMS: dict[str, type[System[Any]]] = {
-    "chance": Chance,
-    "majority": Majority,
-    "permuted_labels": PermutedLabels,
-    "logmel_statistics": LogMelLogistic,
-    "mfcc_statistics": MfccLogistic,
-    "mfcc_svm": MfccSvm,
-    "mfcc_random_forest": MfccRandomForest,
-    "egemaps": EgemapsLogistic,
-    "egemaps_svm": EgemapsSvm,
-    "mfcc_xgboost": MfccXgboost,
-    "efficientnet": EfficientNet,
-    "wav2vec2": FrozenSpeechEncoder,
-    "ours": Ours,
+SYSTEMS = {
+    "chance": "benchmarks.systems.chance:Chance",
+    "majority": "benchmarks.systems.majority:Majority",
+    "permuted_labels": "benchmarks.systems.permuted_labels:PermutedLabels",
+    "logmel_statistics": "benchmarks.systems.logmel_statistics:LogMelLogistic",
+    "mfcc_statistics": "benchmarks.systems.mfcc_statistics:MfccLogistic",
+    "mfcc_svm": "benchmarks.systems.mfcc_statistics:MfccSvm",
+    "mfcc_random_forest": "benchmarks.systems.mfcc_statistics:MfccRandomForest",
+    "egemaps": "benchmarks.systems.egemaps:EgemapsLogistic",
+    "egemaps_svm": "benchmarks.systems.egemaps:EgemapsSvm",
+    "mfcc_xgboost": "benchmarks.systems.mfcc_xgboost:MfccXgboost",
+    "efficientnet": "benchmarks.systems.efficientnet:EfficientNet",
+    "wav2vec2": "benchmarks.systems.wav2vec2:FrozenSpeechEncoder",
+    "ours": "benchmarks.systems.ours:Ours",
 }
+"""Class by name; torch and transformers are not loaded for a row that needs neither."""
+
+
+def find_system(name: str) -> type[System[Any]]:
+    """The class behind a name of ``SYSTEMS``."""
+    system_type: type[System[Any]] = resolve_name(SYSTEMS[name])
+    return system_type

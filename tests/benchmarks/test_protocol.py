@@ -38,7 +38,7 @@ class Spy(System):
 
 @pytest.fixture
 def spy(monkeypatch):
-    monkeypatch.setitem(SYSTEMS, "spy", Spy)
+    monkeypatch.setitem(SYSTEMS, "spy", f"{Spy.__module__}:Spy")
     monkeypatch.setattr(Spy, "given", [])
     return Spy
 
