@@ -27,9 +27,11 @@ def run(
     seeds: Annotated[
         str | None, typer.Option("--seeds", metavar="0,1", help="These seeds.")
     ] = None,
+    device: cli.DeviceOption = None,
     print_config: cli.PrintConfigOption = False,
 ) -> None:
     """Fit systems and store their test predictions; runs that are there already are skipped."""
+    cli.use_device(device)
     from benchmarks.protocol import run_benchmark
     from benchmarks.runs import BenchmarkConfig
 

@@ -1,5 +1,7 @@
 """What the three command lines share: options, errors and exit codes. Imports no torch."""
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -7,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ssl_audio.config import ConfigType, dump_config, load_config
-from ssl_audio.errors import UserError
+from ssl_audio.errors import ConfigError, UserError
 
 STOPPED = 130
 """The exit code that typer makes of Ctrl-C."""
@@ -25,6 +27,10 @@ OptionalOutputOption = Annotated[
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on from the newest whole checkpoint in --output.")
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda or cuda:N (default: the GPU that is there)."),
 ]
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Print the resolved configuration and stop.")
@@ -62,6 +68,31 @@ def needed(output: Path | None) -> Path:
     if output is None:
         raise UserError("--output is needed: name a folder to write to")
     return output
+
+
+def use_device(device: str | None) -> None:
+    """Leaves this process the device that was asked for; to be called before torch is imported.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``cuda:N``; None leaves everything as it is.
+
+    Raises:
+        ConfigError: another name, or no such GPU.
+    """
+    if device is None:
+        return
+    asked = re.fullmatch(r"cpu|cuda(?::(\d+))?", device)
+    if not asked:
+        raise ConfigError(f"--device {device}: choose cpu, cuda or cuda:N")
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return
+    import torch
+
+    number, count = int(asked[1] or 0), torch.cuda.device_count()
+    if number >= count:
+        raise ConfigError(f"--device {device}: torch finds {count} GPUs here; choose cpu")
+    torch.cuda.set_device(number)
 
 
 def run(app: typer.Typer, name: str) -> None:

@@ -29,10 +29,17 @@ def benchmarks(*arguments, cwd=ROOT):
 
 def test_run_import_and_tables_make_a_table(tones, tmp_path):
     use = ("--config", RECIPE, "--set", f"corpus={tones}", "--set", f"folds={TONES}")
-    fast = ("--set", "systems.mfcc_xgboost.settings.n_estimators=5")
+    fast = (
+        *("--set", "systems.mfcc_xgboost.settings.n_estimators=5"),
+        *(
+            "--set",
+            "systems.efficientnet.settings.train={max_steps: 2, warmup_steps: 1, batch_size: 2}",
+        ),
+        *("--set", "systems.efficientnet.settings.evaluate_every=2"),
+    )
     done = benchmarks("run", *use, *fast, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "[4/4] mfcc_xgboost fold 1 seed 0: fitted in" in done.stdout
+    assert "[4/6] mfcc_xgboost fold 1 seed 0: fitted in" in done.stdout
     assert f"next: python -m benchmarks tables --results {tmp_path}" in done.stdout
     (tmp_path / "mine.csv").write_text(
         "clip_id,speaker,fold,seed,label,high,low,mid\na-low-0,a,1,0,low,0.2,0.7,0.1\n"
@@ -42,11 +49,18 @@ def test_run_import_and_tables_make_a_table(tones, tmp_path):
     done = benchmarks("tables", "--results", tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "table.md").read_text(encoding="utf-8") in done.stdout
-    for name in ("Chance", "Majority class", "MFCC + XGBoost", "Mine"):
+    for name in (
+        "Chance",
+        "Majority class",
+        "MFCC + XGBoost",
+        "efficientnet_b0",
+        "wav2vec2",
+        "Mine",
+    ):
         assert name in done.stdout
     for name in ("results.csv", "table.tex", "table.html"):
         assert (tmp_path / name).stat().st_size > 500
-    assert len(list((tmp_path / "figures").glob("confusion__*.png"))) == 5
+    assert len(list((tmp_path / "figures").glob("confusion__*.png"))) == 7
 
 
 def test_options_choose_rows_folds_and_seeds(tones, tmp_path):
@@ -127,6 +141,8 @@ def test_print_config_runs_nothing():
         (("run", "--set", "corpus=nowhere", "--output", "out"), "is not a prepared corpus"),
         (("run", "--set", "corpus=x", "--folds", "one", "--output", "out"), "fold_numbers.0"),
         (("run", "--set", "corpus=x"), "--output is needed"),
+        (("run", "--device", "gpu"), "--device gpu: choose cpu, cuda or cuda:N"),
+        (("run", "--device", "cuda:99"), "--device cuda:99: torch finds"),
         (("tables", "--results", "nowhere"), "holds no predictions"),
         (("import", "no.csv", "--system", "m", "--results", "out"), "give --protocol"),
     ],

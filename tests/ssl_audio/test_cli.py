@@ -110,3 +110,11 @@ def test_a_broken_pair_of_torch_and_torchaudio_is_one_line(tmp_path):
     (tmp_path / "torchaudio" / "__init__.py").write_text("raise OSError('undefined symbol')")
     done = run_command("ssl_audio", "pretrain", "--print-config", PYTHONPATH=str(tmp_path))
     assert_one_line(done, "install torch==2.11.* with torchaudio==2.11.*")
+
+
+def test_the_cpu_is_used_where_there_are_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    cli.use_device(None)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+    cli.use_device("cpu")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
