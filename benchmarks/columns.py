@@ -62,10 +62,18 @@ def describe_score(estimate: Estimate) -> str:
 
 
 def _score_column(metric: str, header: str, meaning: str, headline: bool = False) -> Column:
+    """Empty in rows of a task that has no such score."""
+
+    def text(row: Row) -> str:
+        return describe_score(row.estimates[metric]) if metric in row.estimates else ""
+
+    def value(row: Row) -> float | None:
+        return row.estimates[metric].value if metric in row.estimates else None
+
     return Column(
         header,
-        lambda row: describe_score(row.estimates[metric]),
-        lambda row: row.estimates[metric].value,
+        text,
+        value,
         meaning=f"{header}: {meaning}.",
         headline=headline,
     )
@@ -101,6 +109,9 @@ COLUMNS = (
     _score_column("uar", "UAR", "unweighted average recall", headline=True),
     _score_column("wa", "WA", "accuracy"),
     _score_column("macro_f1", "Macro-F1", "unweighted mean of the classes' F1"),
+    _score_column("emotion_uar", "Emotion UAR", "of the emotion alone, whatever the gender"),
+    _score_column("gender_accuracy", "Gender accuracy", "of the gender alone"),
+    _score_column("gender_gap", "Gender gap", "emotion UAR of women minus that of men, in points"),
     Column(
         "Fold SD",
         _describe_fold_sd,
@@ -124,7 +135,7 @@ COLUMNS = (
         _describe_seconds,
         lambda row: row.about.train_seconds,
         latex="",
-        meaning="Training: seconds for one fold and seed, on average.",
+        meaning="Training: seconds for one fold and seed, on average, with all features made anew.",
     ),
     Column(
         "Pretrained on",

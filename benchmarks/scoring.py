@@ -14,6 +14,7 @@ from benchmarks.comparisons import (
     detectable_difference,
     find_winners,
 )
+from benchmarks.gender_emotion import LOWEST, joint_scores
 from benchmarks.results import SystemResult
 from benchmarks.statistics import (
     SCORES,
@@ -164,14 +165,19 @@ def score(result: SystemResult, all_tests: set[Test]) -> Row:
     clusters = choose_clusters(result.speakers, list(frame["clip_id"]), result.about.copies)
     by_cluster = confusion_by(labels, probabilities, clusters.names)
     by_fold = confusion_by(labels, probabilities, frame["fold"].to_numpy())
-    estimates = {name: pooled_estimate(by_cluster, metric) for name, metric in SCORES.items()}
+    joint = result.about.task == "gender-emotion"
+    scores = {**SCORES, **(joint_scores(result.about.classes) if joint else {})}
+    estimates = {
+        name: pooled_estimate(by_cluster, metric, LOWEST.get(name, 0.0))
+        for name, metric in scores.items()
+    }
     calibration_error = expected_calibration_error(labels, probabilities)
     folds = tuple(sorted({int(fold) for fold in frame["fold"]}))
     seeds = tuple(sorted({int(seed) for seed in frame["seed"]}))
     return Row(
         about=result.about,
         estimates={**estimates, "calibration_error": Estimate(calibration_error)},
-        fold_sds={name: spread_over_folds(by_fold, metric) for name, metric in SCORES.items()},
+        fold_sds={name: spread_over_folds(by_fold, metric) for name, metric in scores.items()},
         confusion=by_cluster.sum(axis=0),
         by_speaker=_name_speakers(clusters, by_cluster),
         calibration=calibration_bins(labels, probabilities),
