@@ -127,12 +127,18 @@ def _judge(config: SimulationConfig, summary: pd.DataFrame) -> list[str]:
     covers = (summary["quantity"] == "coverage") & ~summary["value"].between(lowest, highest)
     exceeds = (summary["quantity"] == "size") & (summary["value"] > LARGEST_SIZE)
     here = summary["design"].isin(at_24)
+    error = 2 * summary["standard_error"]
+    unsure = (summary["quantity"] == "coverage") & (
+        ~summary["value"].between(lowest + error, highest - error)
+    ) | (summary["quantity"] == "size") & (summary["value"] > LARGEST_SIZE - error)
     wide, narrow = f"{100 * lowest:.0f} to {100 * highest:.0f} %", f"{100 * LARGEST_SIZE:.0f} %"
     return [
         f"- Used by the tables, intervals outside {wide} with {NUM_SPEAKERS} speakers: "
         + _list(summary[here & is_used & covers]),
         f"- Used by the tables, tests of a size above {narrow} with {NUM_SPEAKERS} speakers: "
         + _list(summary[here & is_used & exceeds]),
+        "- Used by the tables, within these limits by less than two standard errors: "
+        + _list(summary[here & is_used & unsure & ~covers & ~exceeds]),
         "- Used by the tables, either of these with other numbers of speakers: "
         + _list(summary[~here & is_used & (covers | exceeds)]),
         f"- Not used, intervals outside {wide} with {NUM_SPEAKERS} speakers: "

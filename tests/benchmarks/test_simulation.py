@@ -181,7 +181,7 @@ def test_a_simulation_is_continued_and_gives_the_same_bytes(tmp_path):
 
 
 def test_the_committed_table_is_of_the_committed_configuration():
-    committed = Path(simulation.__file__).parent / "output"
+    committed = Path(simulation.__file__).parents[1] / "results" / "simulation"
     assert load_config(SimulationConfig, committed / "config.yaml") == SimulationConfig()
     counts = pd.read_csv(committed / "results.csv").groupby("design")["num_trials"].unique()
     expected = {name: [design.num_trials] for name, design in SimulationConfig().designs.items()}
