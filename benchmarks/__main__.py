@@ -135,7 +135,7 @@ def plan(
     ],
     results: Annotated[
         Path | None,
-        typer.Option("--results", help="Measure both SDs here, on --first and --second."),
+        typer.Option("--results", help="Measure the SDs here, on --first and --second."),
     ] = None,
     first: Annotated[str | None, typer.Option("--first", help="A row of --results.")] = None,
     second: Annotated[str | None, typer.Option("--second", help="Another one.")] = None,
@@ -144,11 +144,18 @@ def plan(
     ] = None,
     speaker_sd: Annotated[
         float | None,
-        typer.Option("--speaker-sd", help="SD over speakers of the difference, in points."),
+        typer.Option(
+            "--speaker-sd",
+            help="SD over speakers of the difference, each one's mean over many seeds, in points.",
+        ),
     ] = None,
     seed_sd: Annotated[
         float | None,
-        typer.Option("--seed-sd", help="SD over seeds of the difference, in points; else 0."),
+        typer.Option(
+            "--seed-sd",
+            help="SD over seeds of the difference pooled over many speakers: what a seed does to "
+            "all of them, in points; else 0.",
+        ),
     ] = None,
     folds: Annotated[
         int | None,

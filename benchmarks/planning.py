@@ -1,40 +1,25 @@
 """How many speakers and seeds a difference needs to be seen. Imports no torch.
 
-The error of a difference paired over speakers has two parts: how far speakers differ in it, which
-more speakers average out, and how far fits with other seeds differ, which more seeds average out.
+The error of a difference paired over speakers has three parts: how far speakers differ in it,
+which more speakers average out; how far a seed moves all speakers alike, which more seeds average
+out; and how far each seed moves each speaker in its own way, which more of either average out.
 """
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.comparisons import compare_all
-from benchmarks.results import SystemResult, load_results
-from benchmarks.statistics import Floats, confusion_by, detectable_effect, pseudo_values
-from finetune import metrics
+from benchmarks.statistics import detectable_effect
+from benchmarks.variation import Spread, measure_spread
 from ssl_audio.errors import UserError
 
 SPEAKERS = (4, 8, 12, 24, 48, 96)
 SEEDS = (1, 2, 3, 5, 10)
 MOST = 100_000
 """Speakers or seeds; what needs more is out of reach."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Standard deviations of the difference of two systems' UAR, in [0, 1]."""
-
-    speaker_sd: float
-    """Over speakers, without what seeds add."""
-    seed_sd: float
-    """Over seeds, of the pooled difference: one fit of every fold each."""
-    source: str
-    """Where they come from."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +66,9 @@ def make_plan(spread: Spread, aim: Aim) -> Plan:
     """Answers for the usual numbers of speakers and seeds.
 
     Raises:
-        UserError: standard deviations that can't be.
+        UserError: speakers that do not differ.
     """
-    for name in ("speaker_sd", "seed_sd"):
-        value = getattr(spread, name)
-        if not 0 <= value < 1:
-            option = "--" + name.replace("_", "-")
-            raise UserError(f"{option} must be from 0 to 100 points, got {100 * value:g}")
-    if spread.speaker_sd == 0:
+    if spread.speaker_sd == spread.speaker_seed_sd == 0:
         raise UserError(
             f"the difference is the same for every speaker ({spread.source}): nothing to plan"
         )
@@ -113,9 +93,18 @@ def count_seeds(spread: Spread, aim: Aim, num_speakers: int) -> int | None:
 
 def resolve(spread: Spread, aim: Aim, num_speakers: int, num_seeds: int) -> float:
     """The difference that so many speakers and seeds show with the aim's power."""
-    error = sqrt(spread.speaker_sd**2 / num_speakers + spread.seed_sd**2 / num_seeds)
     degrees = min(num_speakers, aim.folds or num_speakers) - 1
+    error = predict_error(spread, num_speakers, num_seeds)
     return error * detectable_effect(degrees, aim.alpha / aim.comparisons, aim.power)
+
+
+def predict_error(spread: Spread, num_speakers: int, num_seeds: int) -> float:
+    """Standard error of a difference pooled over so many speakers, of the mean over the seeds."""
+    return sqrt(
+        spread.speaker_sd**2 / num_speakers
+        + spread.seed_sd**2 / num_seeds
+        + spread.speaker_seed_sd**2 / (num_speakers * num_seeds)
+    )
 
 
 def choose_spread(
@@ -129,7 +118,7 @@ def choose_spread(
     """The spread of two rows, or the one that is given in points, with the folds if known.
 
     Raises:
-        UserError: neither or both, or half of either.
+        UserError: neither or both, half of either, or standard deviations that can't be.
     """
     if results is None:
         if speaker_points is None:
@@ -137,98 +126,15 @@ def choose_spread(
         if not first is second is protocol is None:
             raise UserError("--first, --second and --protocol need --results")
         seed_points = seed_points or 0.0
-        return Spread(speaker_points / 100, seed_points / 100, "as given"), None
+        for option, points in (("--speaker-sd", speaker_points), ("--seed-sd", seed_points)):
+            if not 0 <= points < 100:
+                raise UserError(f"{option} must be from 0 to 100 points, got {points:g}")
+        return Spread(speaker_points / 100, seed_points / 100, 0.0, "as given"), None
     if speaker_points is not None or seed_points is not None:
         raise UserError("--speaker-sd and --seed-sd are measured where --results is given")
     if first is None or second is None:
         raise UserError("--results needs --first and --second: the names of two rows")
     return measure_spread(results, first, second, protocol)
-
-
-def measure_spread(
-    results: Path, first: str, second: str, protocol: str | None = None
-) -> tuple[Spread, int]:
-    """Both standard deviations from predictions that are there.
-
-    Args:
-        results: folder.
-        first: name of a row.
-        second: name of another one, of the same tests.
-        protocol: of both; needed only where both ran under several.
-
-    Returns:
-        The spread and the number of folds.
-
-    Raises:
-        UserError: rows that are not there or can't be compared over speakers.
-    """
-    pair = _choose_rows(load_results(results), results, (first, second), protocol)
-    if compare_all(pair)[0].error is None:
-        raise UserError(
-            f"{first} and {second} can't be compared over speakers in {results}: expected the same "
-            "folds and clips with every seed, of at least two known speakers"
-        )
-    by_seed = [_contributions_by_seed(result) for result in pair]
-    pooled = by_seed[0].mean(axis=0) - by_seed[1].mean(axis=0)
-    repeated = [values for values in by_seed if len(values) > 1]
-    # What seeds alone make speakers differ by is no difference between speakers.
-    by_chance = sum(values.var(axis=0, ddof=1).mean() / len(values) for values in repeated)
-    spread = Spread(
-        speaker_sd=sqrt(max(0.0, float(pooled.var(ddof=1) - by_chance))),
-        seed_sd=sqrt(sum(float(values.mean(axis=1).var(ddof=1)) for values in repeated)),
-        source=_describe_source(pair, by_seed, results),
-    )
-    return spread, int(pair[0].frame["fold"].nunique())
-
-
-def _choose_rows(
-    systems: Sequence[SystemResult], results: Path, names: tuple[str, str], protocol: str | None
-) -> list[SystemResult]:
-    if names[0] == names[1]:
-        raise UserError(f"--first and --second must be two rows, got {names[0]} twice")
-    tables: dict[tuple[str, str], dict[str, SystemResult]] = {}
-    for result in systems:
-        about = result.about
-        tables.setdefault((about.protocol, about.task), {})[about.system] = result
-    holding = {
-        table: rows
-        for table, rows in tables.items()
-        if {*names} <= {*rows} and protocol in (None, table[0])
-    }
-    if len(holding) > 1:
-        known = ", ".join(name for name, _ in holding)
-        raise UserError(f"{names[0]} and {names[1]} ran under {known}: choose with --protocol")
-    if not holding:
-        known = "; ".join(f"{table[0]}: {', '.join(rows)}" for table, rows in tables.items())
-        where = f"under {protocol} in" if protocol else "under one protocol in"
-        raise UserError(f"no rows {names[0]} and {names[1]} {where} {results}; there are {known}")
-    (rows,) = holding.values()
-    return [rows[name] for name in names]
-
-
-def _contributions_by_seed(result: SystemResult) -> Floats:
-    """(seeds, speakers) pseudo-values of the UAR."""
-    seeds = result.frame["seed"].to_numpy()
-    speakers = np.asarray(result.speakers, dtype=np.str_)
-    labels, probabilities = result.labels, result.probabilities
-    rows = []
-    for seed in np.unique(seeds):
-        own = seeds == seed
-        confusion = confusion_by(labels[own], probabilities[own], speakers[own])
-        rows.append(pseudo_values(confusion, metrics.uar))
-    return np.stack(rows)
-
-
-def _describe_source(pair: Sequence[SystemResult], by_seed: Sequence[Floats], results: Path) -> str:
-    first, second = (result.about.system for result in pair)
-    counts = f"{by_seed[0].shape[1]} speakers, {len(by_seed[0])} and {len(by_seed[1])} seeds"
-    once = [
-        result.about.system
-        for result, values in zip(pair, by_seed, strict=True)
-        if len(values) == 1
-    ]
-    unknown = f"; seeds of {' and '.join(once)} unknown, counted as alike" if once else ""
-    return f"{first} and {second} in {results}: {counts}{unknown}"
 
 
 def _fewest(lowest: int, is_enough: Callable[[int], bool]) -> int | None:
@@ -244,8 +150,10 @@ def describe_plan(plan: Plan) -> str:
     among = f", one of {aim.comparisons} comparisons (Holm)" if aim.comparisons > 1 else ""
     folds = f", {aim.folds} folds" if aim.folds else ""
     lines = [
-        f"Differences between the systems scatter by {100 * spread.speaker_sd:.1f} points (SD) "
-        f"over speakers and {100 * spread.seed_sd:.1f} over seeds ({spread.source}).",
+        f"Differences between the systems scatter ({spread.source}), points (SD):",
+        f"  {100 * spread.speaker_sd:5.1f} over speakers, each one's mean over many seeds",
+        f"  {100 * spread.seed_sd:5.1f} over seeds, each one pooled over many speakers",
+        f"  {100 * spread.speaker_seed_sd:5.1f} over speakers x seeds, beyond both",
         f"Found with {100 * aim.power:g} % power at {100 * aim.alpha:g} % two-sided{among}{folds}, "
         "points of UAR:",
         "",
