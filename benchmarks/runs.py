@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -40,7 +40,8 @@ class BenchmarkConfig(Config):
     """A protocol by name (of ``configs/protocols`` or of the corpus), or its file."""
     fold_numbers: tuple[int, ...] = ()
     """Which folds to run; all if empty."""
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field((0,), min_length=1)
+    """As NumPy and scikit-learn take them."""
     systems: dict[str, RowConfig] = Field(
         default_factory=lambda: {name: RowConfig() for name in SYSTEMS if _runs_here(name)}
     )
@@ -50,6 +51,14 @@ class BenchmarkConfig(Config):
     @classmethod
     def _accept_one(cls, value: object) -> object:
         return (value,) if isinstance(value, str | Path) else value
+
+    @field_validator("fold_numbers", "seeds")
+    @classmethod
+    def _name_each_once(cls, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        twice = [number for number in numbers if numbers.count(number) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]} is there twice")
+        return numbers
 
 
 class RunConfig(Config):

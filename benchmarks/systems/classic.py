@@ -3,9 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
@@ -20,6 +22,11 @@ from benchmarks.systems.base import (
 from benchmarks.systems.feature_cache import FeatureCache
 from benchmarks.systems.selection import choose_and_fit
 from ssl_audio.config import Config
+
+Candidates = Annotated[
+    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)
+]
+"""Values of a setting above 0, for the clips inside the fold to choose among."""
 
 
 class FeatureSet(Config, ABC):

@@ -4,13 +4,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.systems.classic import Classifier
+from benchmarks.systems.classic import Candidates, Classifier
 
 
 class LogisticRegressionClassifier(Classifier):
     """One linear model of all classes; its softmax is its probabilities."""
 
-    inverse_penalties: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    inverse_penalties: Candidates = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Candidates for scikit-learn's C."""
 
     def build_candidates(self, seed: int) -> list[Pipeline]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from pydantic import Field
 
 from benchmarks.systems.base import Floats, Int16, to_float
 from benchmarks.systems.classic import ClassicSettings, ClassicSystem, FeatureSet
@@ -14,7 +15,8 @@ from ssl_audio.data.manifest import SAMPLE_RATE
 class LogMelStatistics(FeatureSet):
     """Mean and standard deviation over time of each log-mel band."""
 
-    num_mels: int = 64
+    num_mels: int = Field(default=64, gt=0, lt=190)
+    """Of 190, the lowest would be too narrow to hold a frequency of the transform."""
 
     def extract(self, waveforms: Sequence[Int16], cache: FeatureCache) -> Floats:
         """(clips, 2 * num_mels) float64."""

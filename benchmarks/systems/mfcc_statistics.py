@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from pydantic import Field
 
 from benchmarks.systems.base import Floats, Int16, to_float
 from benchmarks.systems.classic import ClassicSettings, ClassicSystem, FeatureSet
@@ -16,7 +17,8 @@ from ssl_audio.data.manifest import SAMPLE_RATE
 class MfccStatistics(FeatureSet):
     """Mean and standard deviation over time of each MFCC."""
 
-    num_mfcc: int = 40
+    num_mfcc: int = Field(default=40, gt=0, le=128)
+    """At most as many as librosa's mel bands, which are 128."""
 
     def extract(self, waveforms: Sequence[Int16], cache: FeatureCache) -> Floats:
         """(clips, 2 * num_mfcc) float64."""

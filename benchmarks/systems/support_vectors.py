@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from benchmarks.systems.base import Floats
-from benchmarks.systems.classic import Classifier
+from benchmarks.systems.classic import Candidates, Classifier
 
 Ints = npt.NDArray[np.int64]
 
@@ -60,7 +60,7 @@ class SupportVectors(Classifier):
     gives what is given here (a test compares them), but fails where a class has one speaker only.
     """
 
-    inverse_penalties: tuple[float, ...]
+    inverse_penalties: Candidates
     """Candidates for scikit-learn's C."""
 
     @abstractmethod
@@ -89,8 +89,8 @@ class SupportVectors(Classifier):
 class RbfSupportVectors(SupportVectors):
     """Radial basis functions: the usual kernel where features are few."""
 
-    inverse_penalties: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0)
-    gammas: tuple[float, ...] = (0.001, 0.003, 0.01)
+    inverse_penalties: Candidates = (1.0, 3.0, 10.0, 30.0, 100.0)
+    gammas: Candidates = (0.001, 0.003, 0.01)
     """Candidates for scikit-learn's gamma, whose own choice is 1 / 80 for 80 scaled features."""
 
     def build_machines(self) -> list[SoftmaxSVC]:
@@ -102,7 +102,7 @@ class RbfSupportVectors(SupportVectors):
 class LinearSupportVectors(SupportVectors):
     """A linear kernel, as eGeMAPS was published with."""
 
-    inverse_penalties: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    inverse_penalties: Candidates = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
     def build_machines(self) -> list[SoftmaxSVC]:
         """One for each penalty."""

@@ -9,12 +9,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
 from benchmarks.systems.layer_head import LayerHead
@@ -46,10 +46,19 @@ POOLS = {
 class RandomShape(Config):
     """A wav2vec2 encoder with random weights, where there are no others; the default is small."""
 
-    hidden_size: int = Field(default=64, gt=0)
+    hidden_size: int = Field(default=64, gt=0, multiple_of=16)
+    """In as many groups as the convolution that tells positions apart has, and in heads."""
     num_layers: int = Field(default=4, gt=0)
     num_heads: int = Field(default=4, gt=0)
     conv_dim: int = Field(default=64, gt=0)
+
+    @model_validator(mode="after")
+    def _give_each_head_as_much(self) -> Self:
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"hidden_size must be a multiple of num_heads, which is {self.num_heads}"
+            )
+        return self
 
     @property
     def options(self) -> dict[str, int]:

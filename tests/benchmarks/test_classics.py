@@ -20,6 +20,7 @@ from benchmarks.systems.base import LabelledClips, System, UnlabelledClips
 from benchmarks.systems.egemaps import Egemaps, EgemapsLogistic, egemaps_functionals
 from benchmarks.systems.feature_cache import FeatureCache
 from benchmarks.systems.logistic_regression import LogisticRegressionClassifier
+from benchmarks.systems.logmel_statistics import log_mel_statistics
 from benchmarks.systems.mfcc_statistics import MfccLogistic, MfccSvm
 from benchmarks.systems.random_forest import RandomForest
 from benchmarks.systems.support_vectors import (
@@ -35,6 +36,7 @@ from ssl_audio.config import build_config, load_config
 from ssl_audio.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "benchmarks"
+TONES = "tones-3/speakers3"
 CLASSIC = ("mfcc_svm", "mfcc_random_forest", "egemaps", "egemaps_svm")
 
 
@@ -186,6 +188,48 @@ def test_settings_of_features_and_classifier_reach_them(tone_corpus):
     assert system.parameters == 3 * (2 * 13 + 1)
     with pytest.raises(ConfigError, match="unknown key classifier.gammas"):
         build(MfccLogistic, classifier={"gammas": [0.1]})
+
+
+@pytest.mark.parametrize(
+    ("system", "settings", "message"),
+    [
+        ("mfcc_statistics", "features: {num_mfcc: 0}", "features.num_mfcc: .*greater than 0"),
+        ("mfcc_statistics", "features: {num_mfcc: 129}", "less than or equal to 128, got 129"),
+        ("logmel_statistics", "features: {num_mels: 0}", "features.num_mels: .*greater than 0"),
+        ("logmel_statistics", "features: {num_mels: 190}", "less than 190, got 190"),
+        ("permuted_labels", "features: {num_mels: -1}", "greater than 0, got -1"),
+        (
+            "mfcc_statistics",
+            "classifier: {inverse_penalties: []}",
+            "classifier.inverse_penalties: .*at least 1 item",
+        ),
+        (
+            "logmel_statistics",
+            "classifier: {inverse_penalties: [1, -1]}",
+            "classifier.inverse_penalties.1: .*greater than 0, got -1",
+        ),
+        ("mfcc_statistics", "classifier: {inverse_penalties: [.inf]}", "finite number, got inf"),
+        ("mfcc_svm", "classifier: {inverse_penalties: [0]}", "greater than 0, got 0"),
+        ("mfcc_svm", "classifier: {gammas: []}", "classifier.gammas: .*at least 1 item"),
+        ("mfcc_svm", "classifier: {gammas: [-0.1]}", "greater than 0, got -0.1"),
+        ("egemaps_svm", "classifier: {inverse_penalties: []}", "at least 1 item"),
+        ("mfcc_random_forest", "classifier: {num_trees: 0}", "num_trees: .*greater than 0, got 0"),
+    ],
+)
+def test_impossible_settings_are_named(system, settings, message, tones, tmp_path):
+    row = f"systems={{{system}: {{settings: {{{settings}}}}}}}"
+    config = load_config(BenchmarkConfig, None, [f"corpus={tones}", f"folds={TONES}", row])
+    with pytest.raises(ConfigError, match=f"systems.{system}.settings: .*{message}"):
+        run_benchmark(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_as_many_bands_as_can_be_hold_something():
+    noise = np.random.default_rng(0).integers(-3000, 3000, 16_000).astype(np.int16)
+    bands = log_mel_statistics(noise, 189)[:189]
+    assert bands.min() > bands.max() - 40
+    coefficients = mfcc_statistics.mfcc_statistics(noise, 128)
+    assert coefficients.shape == (256,)
 
 
 def test_support_vectors_are_counted_with_what_they_need(tone_corpus):

@@ -140,6 +140,8 @@ def test_print_config_runs_nothing():
         (("run", "--output", "out"), "corpus is needed: give it with --set corpus=..."),
         (("run", "--set", "corpus=nowhere", "--output", "out"), "is not a prepared corpus"),
         (("run", "--set", "corpus=x", "--folds", "one", "--output", "out"), "fold_numbers.0"),
+        (("run", "--set", "corpus=x", "--seeds=-1", "--output", "out"), "seeds.0: "),
+        (("run", "--set", "corpus=x", "--seeds", "0,0", "--output", "out"), "0 is there twice"),
         (("run", "--set", "corpus=x"), "--output is needed"),
         (("run", "--device", "gpu"), "--device gpu: choose cpu, cuda or cuda:N"),
         (("run", "--device", "cuda:99"), "--device cuda:99: torch finds"),
