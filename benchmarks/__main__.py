@@ -71,11 +71,20 @@ def import_(
         str | None, typer.Option("--protocol", help="What a CSV was tested by (its full name).")
     ] = None,
     folds: Annotated[
-        Path | None, typer.Option("--folds", help="The protocol's folds, to check the tests by.")
+        Path | None,
+        typer.Option(
+            "--folds",
+            help="The protocol's file (YAML) or its folds (CSV), to check the tests by; default: "
+            "its own of configs/protocols, or those of --corpus.",
+        ),
     ] = None,
     corpus: Annotated[
-        Path | None,
-        typer.Option("--corpus", help="Prepared corpus: checks labels, speakers, audio, folds."),
+        list[Path] | None,
+        typer.Option(
+            "--corpus",
+            help="Prepared corpus: checks labels, speakers, audio, folds (repeat it for a protocol "
+            "of two).",
+        ),
     ] = None,
     train_clips: Annotated[
         Path | None,
@@ -110,7 +119,7 @@ def import_(
         protocol,
         results,
         folds=folds,
-        corpus=corpus,
+        corpora=corpus or (),
         train_clips=train_clips,
         declared=Declared(
             pretraining_data=pretraining_data,

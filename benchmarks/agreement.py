@@ -7,11 +7,34 @@ from pathlib import Path
 from finetune.predictions import Predictions
 from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import Clip
+from ssl_audio.data.protocols import Protocol
 from ssl_audio.errors import DataError, UserError
 
 
+def refuse_other_classes(predictions: Predictions, known: Protocol | Folds, source: str) -> None:
+    """Name and classes must be those of the protocol.
+
+    Args:
+        predictions: to import.
+        known: the protocol, or its folds.
+        source: what to name in an error.
+
+    Raises:
+        DataError: another name, or other classes.
+    """
+    about = predictions.about
+    name = known.name if isinstance(known, Protocol) else known.protocol
+    if name != about.protocol:
+        raise DataError(f"{source} was tested by {about.protocol}, the folds are {name}")
+    if set(about.classes) != set(known.classes):
+        raise DataError(
+            f"{source}: the classes are {', '.join(about.classes)}, those of {name} are "
+            f"{', '.join(known.classes)}"
+        )
+
+
 def refuse_other_folds(predictions: Predictions, folds: Folds, source: str) -> None:
-    """Every clip must be a test clip of its fold, and the classes those of the protocol.
+    """Every clip must be a test clip of its fold.
 
     Args:
         predictions: to import; clips of the protocol may be missing.
@@ -21,14 +44,6 @@ def refuse_other_folds(predictions: Predictions, folds: Folds, source: str) -> N
     Raises:
         DataError: they were tested by something else.
     """
-    about = predictions.about
-    if folds.protocol != about.protocol:
-        raise DataError(f"{source} was tested by {about.protocol}, the folds are {folds.protocol}")
-    if set(about.classes) != set(folds.classes):
-        raise DataError(
-            f"{source}: the classes are {', '.join(about.classes)}, those of {folds.protocol} are "
-            f"{', '.join(folds.classes)}"
-        )
     tested_in: defaultdict[str, list[int]] = defaultdict(list)
     for fold in folds.folds:
         for clip_id in fold.test:
@@ -47,7 +62,7 @@ def refuse_other_clips(predictions: Predictions, clips: Sequence[Clip], source: 
 
     Args:
         predictions: to import; their speakers may be unknown.
-        clips: of the corpus.
+        clips: of the corpus, under the classes of the protocol.
         source: what to name in an error.
 
     Raises:
@@ -58,9 +73,10 @@ def refuse_other_clips(predictions: Predictions, clips: Sequence[Clip], source: 
         if clip_id not in known:
             raise DataError(f"{source}: clip {clip_id} is not in the corpus")
         clip = known[clip_id]
-        if predictions.about.task == "single" and clip.emotion != label:
+        if clip.emotion != label:
             raise DataError(
-                f"{source}: clip {clip_id} has the label {label!r}, in the corpus {clip.emotion!r}"
+                f"{source}: clip {clip_id} has the label {label!r}, by the corpus it is "
+                f"{clip.emotion!r}"
             )
         if speaker is not None and clip.speaker is not None and clip.speaker != speaker:
             raise DataError(

@@ -1,14 +1,21 @@
 """Predictions that something else made, into a results folder: they get the same treatment."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.agreement import refuse_other_clips, refuse_other_folds, refuse_other_rows
+from benchmarks.agreement import (
+    refuse_other_classes,
+    refuse_other_clips,
+    refuse_other_folds,
+    refuse_other_rows,
+)
 from benchmarks.evidence import Evidence, gather_evidence
 from benchmarks.formats.latex import latex_row
 from benchmarks.layout import lay_out
 from benchmarks.predictions_csv import read_csv
+from benchmarks.protocol import DEVELOPMENT_NOTE
 from benchmarks.results import (
     LEAKS,
     check_predictions,
@@ -21,6 +28,9 @@ from benchmarks.scoring import score_all
 from benchmarks.verdict import Verdict, judge
 from finetune.predictions import Predictions, Provenance
 from ssl_audio.errors import UserError
+
+POOL_NAMES = {"hackerearth": ("competition",), "emodb": ("emo-db",)}
+"""What pretraining pools call a corpus, other than its reader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +63,7 @@ def import_predictions(
     results: Path,
     *,
     folds: Path | None = None,
-    corpus: Path | None = None,
+    corpora: Sequence[Path] = (),
     train_clips: Path | None = None,
     declared: Declared | None = None,
 ) -> Imported:
@@ -65,8 +75,8 @@ def import_predictions(
         system: the row's name in the table; importing under it again replaces folds and seeds.
         protocol: full name of what a CSV was tested by; a parquet file says it itself.
         results: folder, made if it is not there.
-        folds: file of the protocol's folds.
-        corpus: prepared folder, with the protocol's folds or without.
+        folds: see ``gather_evidence``.
+        corpora: prepared folders; see there.
         train_clips: what the system learnt from; see ``read_training``.
         declared: facts for the table.
 
@@ -78,16 +88,16 @@ def import_predictions(
         raise UserError("--system is the row's name and must not be empty")
     predictions = _read(source, protocol)
     predictions = replace(predictions, about=replace(predictions.about, system=system))
-    evidence = gather_evidence(predictions.about.protocol, folds, corpus, train_clips)
-    if evidence.folds is not None:
-        about = replace(predictions.about, task=evidence.folds.task)
-        predictions = replace(predictions, about=about)
+    evidence = gather_evidence(predictions.about, folds, corpora, train_clips)
+    predictions = evidence.place(predictions)
+    if predictions.about.task == "multilabel":
+        raise UserError(f"{predictions.about.protocol} is multilabel: a row here has one label")
     check_predictions(predictions, str(source))
     paths = _name_files(predictions, results)
     _refuse_contradictions(predictions, evidence, results, list(paths), str(source))
     predictions = evidence.complete(predictions)
     verdict = judge(predictions, evidence)
-    about = _describe(predictions.about, declared or Declared(), verdict, source)
+    about = _describe(predictions.about, declared or Declared(), evidence, verdict, source)
     for path, (fold, seed) in paths.items():
         frame = predictions.frame
         part = frame[(frame["fold"] == fold) & (frame["seed"] == seed)]
@@ -125,14 +135,19 @@ def _name_files(predictions: Predictions, results: Path) -> dict[Path, tuple[int
 def _refuse_contradictions(
     predictions: Predictions, evidence: Evidence, results: Path, replaced: list[Path], source: str
 ) -> None:
+    if evidence.protocol is not None:
+        refuse_other_classes(predictions, evidence.protocol, source)
     if evidence.folds is not None:
+        refuse_other_classes(predictions, evidence.folds, source)
         refuse_other_folds(predictions, evidence.folds, source)
     if evidence.clips:
         refuse_other_clips(predictions, evidence.clips, source)
     refuse_other_rows(predictions, results, replaced, source)
 
 
-def _describe(about: Provenance, declared: Declared, verdict: Verdict, source: Path) -> Provenance:
+def _describe(
+    about: Provenance, declared: Declared, evidence: Evidence, verdict: Verdict, source: Path
+) -> Provenance:
     """The row's provenance with what is declared and what was found."""
     told = {name: value for name, value in vars(declared).items() if value not in ("", None)}
     for name, value in told.items():
@@ -144,7 +159,9 @@ def _describe(about: Provenance, declared: Declared, verdict: Verdict, source: P
     facts = (f"as declared, not checked: {', '.join(told).replace('_', ' ')}",) if told else ()
     # A run's own file says where it comes from; a CSV says nothing.
     notes = (verdict.note,) if verdict.leak or source.suffix == ".csv" else ()
-    leaks = (about.leak, verdict.leak, _find_test_corpus(about))
+    if evidence.protocol is not None and evidence.protocol.development:
+        notes = (DEVELOPMENT_NOTE, *notes)
+    leaks = (about.leak, verdict.leak, _find_test_corpus(about, evidence.tested_corpus))
     return replace(
         about,
         leak=min(leaks, key=LEAKS.index),
@@ -152,10 +169,18 @@ def _describe(about: Provenance, declared: Declared, verdict: Verdict, source: P
     )
 
 
-def _find_test_corpus(about: Provenance) -> str:
-    """``transductive`` where the pool that is declared names the corpus of the test."""
-    corpus = about.protocol.split("/")[0].split("-")[0]
-    return "transductive" if corpus in slug(about.pretraining_data).split("-") else ""
+def _find_test_corpus(about: Provenance, tested: str) -> str:
+    """``transductive`` where the pool that is declared names the corpus of the test.
+
+    Args:
+        about: protocol and pool.
+        tested: reader of the corpus; empty if only the protocol's name can tell it.
+    """
+    named = about.protocol.rsplit("->", 1)[-1].split("/")[0].split("-")[0]
+    corpora = {tested or named.lower(), named.lower()}
+    pool = f"-{slug(about.pretraining_data)}-"
+    names = {name for corpus in corpora for name in (corpus, *POOL_NAMES.get(corpus, ()))}
+    return "transductive" if any(f"-{name}-" in pool for name in names) else ""
 
 
 def _format_row(about: Provenance, results: Path) -> tuple[str, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Does an imported row leak? Only what was looked at counts; what is declared never does."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.evidence import Evidence
 from finetune.predictions import Predictions
@@ -76,11 +76,13 @@ def _tell_checks(
     """What could be checked, and what could not."""
     checks = {
         "training clips against test clips": bool(evidence.training),
+        "task and classes against the protocol's": bool(evidence.protocol or evidence.folds),
         "test clips against the protocol's, fold by fold": evidence.folds is not None,
         "labels, speakers and copies of the audio against the corpus": bool(evidence.clips),
         "whether speakers are tested in several folds": any(c.speaker for c in known.values()),
     }
-    ways = dict(zip(checks, ("--train-clips", "--folds or --corpus", "--corpus"), strict=False))
+    options = ("--train-clips", "--folds", "--folds or --corpus", "--corpus")
+    ways = dict(zip(checks, options, strict=False))
     unchecked = [
         f"{name} (give {ways[name]})" if name in ways else name
         for name, made in checks.items()
@@ -167,6 +169,16 @@ def _audit_folds(
     ]
 
 
+def _merge(learnt: Clip, known: Clip | None) -> Clip:
+    """A training clip with what else is known of it, its speaker under the protocol's name."""
+    if known is None:
+        return learnt
+    # A list of names says nothing more of a clip than its name; a manifest does.
+    if learnt.audio_sha256 is None:
+        return known
+    return replace(learnt, speaker=known.speaker or learnt.speaker)
+
+
 def _audit_training(
     predictions: Predictions, evidence: Evidence, known: Mapping[str, Clip]
 ) -> list[Finding]:
@@ -175,11 +187,7 @@ def _audit_training(
     numbers = sorted({int(fold) for fold in predictions.frame["fold"].unique()})
     for number in numbers:
         learnt = evidence.training_of(number, numbers)
-        # A list of names says nothing more of a clip than its name; a manifest does.
-        told = {
-            clip.clip_id: known.get(clip.clip_id, clip) if clip.audio_sha256 is None else clip
-            for clip in learnt
-        }
+        told = {clip.clip_id: _merge(clip, known.get(clip.clip_id)) for clip in learnt}
         tested = predictions.frame.loc[predictions.frame["fold"] == number, "clip_id"]
         fold = Fold(number, tuple(sorted(told)), (), tuple(sorted(set(tested))))
         clips = list((dict(known) | told).values())

@@ -72,10 +72,10 @@ def test_without_evidence_it_says_what_was_not_checked(tone_corpus, folds, tmp_p
     assert verdict.describe().splitlines() == [
         NAMELESS,
         "  checked: whether speakers are tested in several folds",
-        "  not checked: training clips against test clips (give --train-clips); test clips against "
-        "the protocol's, fold by fold (give --folds or --corpus); labels, speakers and copies of "
-        "the audio against the corpus (give --corpus); how settings were chosen; what weights were "
-        "pretrained on",
+        "  not checked: training clips against test clips (give --train-clips); task and classes "
+        "against the protocol's (give --folds); test clips against the protocol's, fold by fold "
+        "(give --folds or --corpus); labels, speakers and copies of the audio against the corpus "
+        "(give --corpus); how settings were chosen; what weights were pretrained on",
     ]
 
 
@@ -130,18 +130,18 @@ def test_folds_that_leak_make_the_row_leaky(tone_corpus, folds, tmp_path):
 def test_a_corpus_brings_folds_labels_and_speakers(tone_corpus, folds, tmp_path):
     root = tone_corpus.root
     source = predict(tone_corpus, folds, tmp_path / "p.csv", drop_speakers=True)
-    verdict = import_predictions(source, "Mine", TONES, tmp_path, corpus=root).verdict
+    verdict = import_predictions(source, "Mine", TONES, tmp_path, corpora=[root]).verdict
     assert verdict.leak == ""
     assert not any("unknown" in name for name in verdict.unchecked)
     (result,) = load_results(tmp_path)
     assert result.speakers == [clip_id[0] for clip_id in result.frame["clip_id"]]
     source.write_text(source.read_text().replace(",0,high,", ",0,low,", 1))
-    with pytest.raises(DataError, match="has the label 'low', in the corpus 'high'"):
-        import_predictions(source, "Wrong", TONES, tmp_path / "r", corpus=root)
+    with pytest.raises(DataError, match="has the label 'low', by the corpus it is 'high'"):
+        import_predictions(source, "Wrong", TONES, tmp_path / "r", corpora=[root])
     renamed = predict(tone_corpus, folds, tmp_path / "r.csv")
     renamed.write_text(renamed.read_text().replace("a-high-0,a,", "a-high-0,z,"))
     with pytest.raises(DataError, match="is of speaker 'z', in the corpus of 'a'"):
-        import_predictions(renamed, "Wrong", TONES, tmp_path / "r", corpus=root)
+        import_predictions(renamed, "Wrong", TONES, tmp_path / "r", corpora=[root])
 
 
 def test_training_clips_are_audited(tone_corpus, folds, tmp_path):
@@ -189,7 +189,7 @@ def test_copies_are_found_by_their_audio(tone_corpus, folds, tmp_path):
         "Mine",
         TONES,
         tmp_path,
-        corpus=tone_corpus.root,
+        corpora=[tone_corpus.root],
         train_clips=tmp_path / "training.parquet",
     ).verdict
     assert verdict.leak == "leaky"
@@ -226,9 +226,9 @@ def test_a_corpus_of_other_clips_is_refused(tone_corpus, folds, tmp_path):
     source = predict(tone_corpus, folds, tmp_path / "p.csv")
     source.write_text(source.read_text().replace("a-high-0", "elsewhere"))
     with pytest.raises(DataError, match=f"{TONES} tests it in none"):
-        import_predictions(source, "M", TONES, tmp_path, corpus=tone_corpus.root)
+        import_predictions(source, "M", TONES, tmp_path, corpora=[tone_corpus.root])
     with pytest.raises(DataError, match="clip elsewhere is not in the corpus"):
-        import_predictions(source, "M", "tones-3/own", tmp_path, corpus=tone_corpus.root)
+        import_predictions(source, "M", "tones-3/own", tmp_path, corpora=[tone_corpus.root])
 
 
 def test_a_corpus_tells_genders_and_copies_of_the_test_clips(tone_corpus, folds, tmp_path):
