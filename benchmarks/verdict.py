@@ -10,6 +10,9 @@ from ssl_audio.audit.report import count_of, name_some
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip
 
+SPEAKERS_AGAIN = ("text+speaker",)
+"""Schemes that test a speaker in several folds, and train on one in none of those."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -56,7 +59,7 @@ def judge(predictions: Predictions, evidence: Evidence) -> Verdict:
 
     What a system learnt from is audited if it is known. If not, the folds that it claims, and that
     its test clips agree with, stand for it; and if those are not known either, the usual
-    cross-validation, which trains on what other folds test.
+    cross-validation, which trains on what other folds test, unless the protocol does otherwise.
     """
     known = evidence.known_clips(predictions)
     findings = [*_find_leaky_name(predictions), *_find_repeated_clips(predictions)]
@@ -65,7 +68,11 @@ def judge(predictions: Predictions, evidence: Evidence) -> Verdict:
     if evidence.folds is not None:
         findings += _audit_folds(predictions, evidence.folds, known)
     elif not evidence.training:
-        findings += _find_split_groups(predictions, known)
+        findings += [
+            finding
+            for finding in _find_split_groups(predictions, known)
+            if finding.kind != "shared_speakers" or not _tests_speakers_again(evidence)
+        ]
     checked, unchecked = _tell_checks(predictions, evidence, known)
     return Verdict(tuple(findings), checked, unchecked, bool(evidence.training))
 
@@ -79,7 +86,8 @@ def _tell_checks(
         "task and classes against the protocol's": bool(evidence.protocol or evidence.folds),
         "test clips against the protocol's, fold by fold": evidence.folds is not None,
         "labels, speakers and copies of the audio against the corpus": bool(evidence.clips),
-        "whether speakers are tested in several folds": any(c.speaker for c in known.values()),
+        "whether speakers are tested in several folds": any(c.speaker for c in known.values())
+        and (evidence.folds is not None or not _tests_speakers_again(evidence)),
     }
     options = ("--train-clips", "--folds", "--folds or --corpus", "--corpus")
     ways = dict(zip(checks, options, strict=False))
@@ -94,6 +102,11 @@ def _tell_checks(
         unchecked.append(f"{count_of(num_unknown, 'clip')} whose speaker is unknown")
     unchecked += ["how settings were chosen", "what weights were pretrained on"]
     return tuple(name for name, made in checks.items() if made), tuple(unchecked)
+
+
+def _tests_speakers_again(evidence: Evidence) -> bool:
+    """Whether speakers in several folds are what the protocol asks for."""
+    return evidence.protocol is not None and evidence.protocol.scheme in SPEAKERS_AGAIN
 
 
 def _find_leaky_name(predictions: Predictions) -> list[Finding]:

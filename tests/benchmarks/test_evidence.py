@@ -296,6 +296,19 @@ def test_training_on_clips_that_the_protocol_leaves_out_is_seen(corpora, tmp_pat
         assert "shared_speakers" in {finding.kind for finding in verdict.findings}
 
 
+def test_speakers_that_the_protocol_tests_again_are_no_leak(tmp_path):
+    """The same CSV under the name of folds that test a speaker once is one."""
+    rows = [("a", "1", 1, "calm"), ("b", "1", 2, "sad"), ("c", "2", 1, "calm")]
+    source = write(tmp_path / "p.csv", RAVDESS, rows)
+    again = "whether speakers are tested in several folds"
+    for scheme, leak in (("text+speaker", ""), ("emobox6", "leaky")):
+        protocol = f"ravdess-speech-8/{scheme}"
+        verdict = import_predictions(source, "Mine", protocol, tmp_path).verdict
+        assert verdict.leak == leak
+        assert (again in verdict.checked) == bool(leak)
+        assert (again in verdict.unchecked) == (not leak)
+
+
 def test_evidence_holds_every_clip_once(corpora, tmp_path):
     source = predict(CROSS, corpora, tmp_path / "p.csv")
     import_predictions(source, "Mine", CROSS, tmp_path, corpora=corpora)
