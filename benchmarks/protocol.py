@@ -12,7 +12,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from benchmarks.results import predictions_path, run_name, save_predictions
-from benchmarks.runs import BenchmarkConfig, Run, plan_runs
+from benchmarks.runs import BenchmarkConfig, Run, plan_runs, refuse_taken_titles
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, UnlabelledClips
 from finetune.metrics import compute_metrics
 from finetune.predictions import Predictions, Provenance, collect_genders
@@ -46,6 +46,7 @@ def run_benchmark(config: BenchmarkConfig, output: Path, only: Sequence[str] = (
     runs = plan_runs(config, corpus, folds, only)
     for number in sorted({run.config.fold for run in runs}):
         refuse_leaks(corpus.clips, folds, number)
+    refuse_taken_titles(runs, output)
     waiting = [run for run in runs if not _is_done(run, output)]
     if len(waiting) < len(runs):
         print(f"{len(runs) - len(waiting)} of {len(runs)} runs are there already")

@@ -59,6 +59,23 @@ def predictions_path(results: Path, protocol: str, name: str, fold: int, seed: i
     return results / "predictions" / f"{run_name(protocol, name, fold, seed)}.parquet"
 
 
+def list_rows(results: Path, protocol: str) -> dict[str, tuple[Path, str]]:
+    """One file and the title of every row that a folder holds under a protocol, by name.
+
+    Args:
+        results: folder, which need not be there.
+        protocol: full name.
+    """
+    rows: dict[str, tuple[Path, str]] = {}
+    for path in sorted((results / "predictions").glob(f"{slug(protocol)}__*__fold*.parquet")):
+        name = path.name.removeprefix(f"{slug(protocol)}__").rpartition("__fold")[0]
+        if name not in rows:
+            about = Predictions.load(path).about
+            if about.protocol == protocol:  # of two with one slug
+                rows[name] = path, about.system
+    return rows
+
+
 def save_predictions(predictions: Predictions, path: Path) -> None:
     """Writes aside and renames, so that a file that is there is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,6 +180,7 @@ def _join(parts: list[tuple[Path, Predictions]]) -> SystemResult:
                 f"{file} and {first_file} are of one system but have different classes: "
                 f"{', '.join(predictions.about.classes)} and {', '.join(first.about.classes)}"
             )
+    _refuse_repeated(parts)
     frame = pd.concat([predictions.frame for _, predictions in parts], ignore_index=True)
     frame = frame.sort_values(["seed", "fold", "clip_id"], kind="stable", ignore_index=True)
     abouts = [predictions.about for _, predictions in parts]
@@ -188,6 +206,22 @@ def _join(parts: list[tuple[Path, Predictions]]) -> SystemResult:
     )
     check_predictions(Predictions(about, frame), f"{first_file.parent}, {about.system}")
     return SystemResult(about, frame)
+
+
+def _refuse_repeated(parts: list[tuple[Path, Predictions]]) -> None:
+    """Of one title, two files must not hold the same test."""
+    tests = ["clip_id", "fold", "seed"]
+    named = {str(file): predictions.frame[tests] for file, predictions in parts}
+    together = pd.concat(named, names=["file"]).reset_index("file").drop_duplicates()
+    twice = together[together.duplicated(tests, keep=False)]
+    if len(twice):
+        clip_id, fold, seed = twice.iloc[0][tests]
+        files = twice[(twice[tests] == twice.iloc[0][tests]).all(axis=1)]["file"]
+        raise DataError(
+            f"{files.iloc[0]} and {files.iloc[1]} are both of {parts[0][1].about.system!r} and "
+            f"both hold clip {clip_id} for fold {fold}, seed {seed}: give the rows different "
+            "titles, or delete one of the files"
+        )
 
 
 def _join_texts(texts: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from benchmarks.results import refuse_taken_names
+from benchmarks.results import list_rows, refuse_taken_names
 from benchmarks.systems import SYSTEMS, find_system
 from benchmarks.systems.base import FeatureCache, System
 from ssl_audio.config import Config, build_config
@@ -144,6 +144,27 @@ def plan_runs(
         for seed in config.seeds
         for fold in chosen
     ]
+
+
+def refuse_taken_titles(runs: Sequence[Run], output: Path) -> None:
+    """Refuses rows whose title another row has in a results folder: in a table they would be one.
+
+    Args:
+        runs: from ``plan_runs``.
+        output: results folder, which need not be there.
+
+    Raises:
+        ConfigError: such a row.
+    """
+    titles = {run.config.title: run.config for run in runs}
+    for protocol in {run.config.protocol for run in runs}:
+        for name, (path, title) in list_rows(output, protocol).items():
+            here = titles.get(title)
+            if here is not None and here.row != name:
+                raise ConfigError(
+                    f"row {here.row} is called {title!r}, and so is the one of {path}: give it "
+                    f"another title with systems.{here.row}.title, or choose another --output"
+                )
 
 
 def _resolve(name: str, row: RowConfig) -> tuple[str, str, Config]:

@@ -299,12 +299,11 @@ def test_every_floor_and_classic_is_in_the_recipe():
 
 def test_a_row_costs_the_same_whether_its_features_were_there(tones, tmp_path, monkeypatch):
     """The first run makes the features, the second, in another process's place, finds them."""
-    row = "{system: mfcc_statistics, settings: {classifier: {inverse_penalties: [0.1, 1.0]}}}"
+    row = "system: mfcc_statistics, settings: {classifier: {inverse_penalties: [0.1, 1.0]}}"
     overrides = [f"corpus={tones}", "folds=tones-3/speakers3", "fold_numbers=[1]"]
 
     def cost(name):
-        # Rows of one title are not for one table, so each run gets the same row under its own name.
-        rows = f"systems={{{name}: {row}}}"
+        rows = f"systems={{{name}: {{title: {name}, {row}}}}}"
         run_benchmark(load_config(BenchmarkConfig, None, [*overrides, rows]), tmp_path)
         (path,) = (tmp_path / "predictions").glob(f"*{name}__fold1*")
         about = Predictions.load(path).about

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import runs
+from benchmarks.importing import import_predictions
 from benchmarks.protocol import DEVELOPMENT_NOTE, run_benchmark
 from benchmarks.results import load_results
 from benchmarks.runs import BenchmarkConfig
@@ -186,6 +187,30 @@ def test_the_same_system_can_make_several_rows(tones, tmp_path):
     assert [path.name for path in (tmp_path / "predictions").iterdir()] == [
         "tones-3-speakers3__b__fold1__seed0.parquet"
     ]
+
+
+def test_a_title_that_another_row_of_the_folder_has_is_refused(tones, spy, tmp_path):
+    row = "systems={{{}: {{system: chance, title: {}}}}}"
+    run_benchmark(configure(tones, row.format("a", "First"), "fold_numbers=[1]"), tmp_path)
+    run_benchmark(configure(tones, row.format("a", "First"), "fold_numbers=[2]"), tmp_path)
+    run_benchmark(configure(tones, row.format("b", "Second"), "fold_numbers=[1]"), tmp_path)
+    message = r"row c is called 'First', and so is the one of \S+__a__fold1__seed0.parquet"
+    with pytest.raises(ConfigError, match=message):
+        run_benchmark(configure(tones, row.format("c", "First"), "fold_numbers=[3]"), tmp_path)
+    elsewhere = write_protocol(tmp_path)
+    third = configure(tones, row.format("c", "First"), "fold_numbers=[1]", elsewhere)
+    run_benchmark(third, tmp_path)
+    names = {path.name for path in (tmp_path / "predictions").iterdir()}
+    assert {name.split("__")[1] for name in names if "loso6" in name} == {"c"}
+    assert {name.split("__")[1] for name in names if "loso6" not in name} == {"a", "b"}
+
+
+def test_a_title_that_an_imported_row_has_is_refused(tones, tmp_path):
+    run_benchmark(configure(tones, "systems={chance: {}}", "fold_numbers=[1]"), tmp_path / "a")
+    (made,) = (tmp_path / "a" / "predictions").iterdir()
+    import_predictions(made, "Majority class", None, tmp_path / "b")
+    with pytest.raises(ConfigError, match="row majority is called 'Majority class', and so is"):
+        run_benchmark(configure(tones, "systems={majority: {}}"), tmp_path / "b")
 
 
 def test_a_system_that_does_not_give_probabilities_is_our_mistake(

@@ -117,8 +117,9 @@ def test_every_pair_of_a_table_is_in_the_comparisons(tmp_path):
     store(
         tmp_path,
         *(
-            predict(name, speakers=12, skill=skill)
+            predict(name, fold=fold, speakers=6, skill=skill)
             for name, skill in {"A": 0, "B": 0.3, "C": 0.6}.items()
+            for fold in (1, 2)
         ),
         *(predict(name, protocol="p-3/random5-LEAKY") for name in "DE"),
     )
@@ -130,7 +131,7 @@ def test_every_pair_of_a_table_is_in_the_comparisons(tmp_path):
         low, value, high = (float(row[name]) for name in ("ci_low", "difference", "ci_high"))
         assert 0 <= value and low <= value <= high and row["n_speakers"] == "12"
         assert 0 <= float(row["p"]) <= float(row["p_holm"]) <= 1
-        assert row["p_folds"] == ""
+        assert 0 <= float(row["p_folds"]) <= 1
     scores = {row["system"]: float(row["value"]) for row in read_csv(tmp_path)[::4]}
     assert float(rows[1]["difference"]) == pytest.approx(scores["C"] - scores["A"], abs=2e-6)
 
@@ -251,6 +252,26 @@ def test_systems_that_disagree_about_a_label_are_refused(tmp_path):
     wrong.frame.loc[0, "label"] = "calm"
     store(tmp_path, predict("Ours"), wrong)
     with pytest.raises(DataError, match=r"clip 1-clip0 is 'calm' for Theirs and 'angry' for Ours"):
+        build_tables(tmp_path)
+
+
+def test_two_rows_of_one_title_are_refused_by_their_files(tmp_path):
+    store(tmp_path, predict("Ours", fold=1), predict("Ours", fold=2))
+    again = predict("Ours", fold=2)
+    other = replace(again, frame=again.frame.iloc[::-1])
+    save_predictions(other, predictions_path(tmp_path, "p-3/x", "theirs", 2, 0))
+    message = (
+        r"__ours__fold2__seed0.parquet and \S+__theirs__fold2__seed0.parquet are both of 'Ours' "
+        r"and both hold clip 2-clip0 for fold 2, seed 0: give the rows different titles"
+    )
+    with pytest.raises(DataError, match=message):
+        build_tables(tmp_path)
+
+
+def test_a_clip_twice_in_one_file_is_refused(tmp_path):
+    ours = predict("Ours")
+    store(tmp_path, replace(ours, frame=pd.concat([ours.frame, ours.frame.iloc[:1]])))
+    with pytest.raises(DataError, match="clip 1-clip0 is there twice for fold 1, seed 0"):
         build_tables(tmp_path)
 
 
