@@ -32,6 +32,7 @@ CSV_COLUMNS = (
     "train_seconds",
     "pretraining_data",
     "leak",
+    "barred",
 )
 COMPARISON_COLUMNS = (
     "task",
@@ -86,7 +87,10 @@ def build_tables(results: Path) -> str:
 
 
 def write_csv(sections: Sequence[Section], path: Path) -> None:
-    """One line for each metric of each row, columns as in ``CSV_COLUMNS``; unknown is empty."""
+    """One line for each metric of each row, columns as in ``CSV_COLUMNS``; unknown is empty.
+
+    Rows with a reason in ``barred`` are not to be ranked with the others: never bold in a table.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -135,6 +139,7 @@ def _csv_line(row: Row, metric: str) -> dict[str, object]:
         "train_seconds": _number(about.train_seconds, 1),
         "pretraining_data": about.pretraining_data,
         "leak": about.leak,
+        "barred": "; ".join(row.barred),
     }
 
 

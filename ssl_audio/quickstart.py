@@ -20,7 +20,8 @@ MARK = "quickstart.txt"
 
 MADE = (
     *("prepared", "pretrained", "finetuned", "from-scratch", "predictions", "runs"),
-    *("features", "figures", "results.csv", "table.md", "table.tex", "table.html"),
+    *("features", "figures", "results.csv", "comparisons.csv"),
+    *("table.md", "table.tex", "table.html"),
 )
 """What a quickstart puts below its output: the only names that a new one removes."""
 

@@ -16,11 +16,12 @@ from benchmarks.results import predictions_path, save_predictions, slug
 from benchmarks.tables import build_tables
 from finetune.predictions import Predictions, Provenance
 from ssl_audio.errors import DataError, UserError
+from ssl_audio.quickstart import MADE
 
 CLASSES = ("angry", "calm", "happy")
 COLUMNS = (
     "system,task,protocol,metric,value,ci_low,ci_high,fold_sd,n_clips,n_speakers,n_folds,n_seeds,"
-    "parameters,train_seconds,pretraining_data,leak"
+    "parameters,train_seconds,pretraining_data,leak,barred"
 )
 HOSTILE = '50% [ours] & <b>a_b</b> | #1 {x} \\ ~^ "q"'
 
@@ -167,6 +168,35 @@ def test_rows_say_what_a_reader_must_know(tmp_path):
     assert {row["leak"] for row in read_csv(tmp_path) if row["system"] == "Seen"} == {
         "transductive"
     }
+
+
+def test_results_tell_which_rows_are_barred_and_why(tmp_path):
+    part = predict("Part", fold=2)
+    store(
+        tmp_path,
+        *(predict("Free", fold=fold, notes=("layer 7 chosen",)) for fold in (1, 2)),
+        replace(part, frame=part.frame.iloc[:30]),
+        *(
+            predict("Known", fold=fold, contaminated="tuned on it", reduced="3 of 71 epochs")
+            for fold in (1, 2)
+        ),
+        *(predict("Seen", fold=fold, leak="transductive") for fold in (1, 2)),
+        predict("Leaky", leak="leaky"),
+    )
+    build_tables(tmp_path)
+    barred = {row["system"]: row["barred"] for row in read_csv(tmp_path)}
+    assert barred["Free"] == ""
+    assert barred["Part"].startswith("incomplete: ")
+    assert "tuned on it" in barred["Known"] and "3 of 71 epochs" in barred["Known"]
+    assert barred["Known"].count("; ") == 1
+    assert barred["Seen"].startswith("transductive: ")
+    assert "leaky: " in barred["Leaky"]
+
+
+def test_a_new_quickstart_removes_all_that_tables_write(tmp_path):
+    store(tmp_path, predict("Ours"))
+    build_tables(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} <= {*MADE}
 
 
 def test_rows_come_worst_first(tmp_path):
