@@ -47,15 +47,16 @@ def measure_spread(
         UserError: rows that are not there or can't be compared over speakers.
     """
     pair = _choose_rows(load_results(results), results, (first, second), protocol)
-    if compare_all(pair)[0].error is None:
+    num_folds = int(pair[0].frame["fold"].nunique())
+    if num_folds < 2 or compare_all(pair)[0].error is None:
         raise UserError(
             f"{first} and {second} can't be compared over speakers in {results}: expected the same "
-            "folds and clips with every seed, of at least two known speakers"
+            "clips with every seed, of at least two known speakers, in the same two or more folds"
         )
     first_values, second_values = (_contributions_by_seed(result) for result in pair)
     source = _describe_source(first, second, first_values, second_values, results)
     spread = estimate_spread(first_values, second_values, source)
-    return spread, int(pair[0].frame["fold"].nunique())
+    return spread, num_folds
 
 
 def estimate_spread(

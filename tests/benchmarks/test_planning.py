@@ -146,6 +146,17 @@ def test_all_spreads_are_measured_from_predictions(tmp_path):
     assert folds == 6
 
 
+def test_one_fold_is_refused_as_its_luck_cannot_be_told(tmp_path):
+    for system in "ab":
+        store(tmp_path, system, 0.08, 0.02, seeds=2)
+        for path in (tmp_path / "predictions").glob("*.parquet"):
+            predictions = Predictions.load(path)
+            predictions.frame["fold"] = 1
+            save_predictions(predictions, path)
+    with pytest.raises(UserError, match="in the same two or more folds"):
+        measure_spread(tmp_path, "a", "b")
+
+
 def test_one_seed_is_said(tmp_path):
     store(tmp_path, "a", 0.08, 0.02)
     store(tmp_path, "b", 0.08, 0.02, seeds=1)
