@@ -6,7 +6,7 @@ from benchmarks.columns import describe_score
 from benchmarks.layout import NAME
 from benchmarks.page import Cell, Heading, Table, letters, marks_of
 from benchmarks.published import GRADES, Published
-from benchmarks.scoring import Section
+from benchmarks.scoring import Row, Section
 from benchmarks.statistics import Estimate
 
 METRICS = {"uar": "UAR", "wa": "accuracy", "macro_f1": "macro-F1"}
@@ -77,7 +77,12 @@ def _lay_out(corpus: str, ours: Sequence[Section], theirs: Sequence[Published]) 
 
 
 def _our_notes(ours: Sequence[Section]) -> list[str]:
-    return [note for section in ours for row in section.rows for note in row.barred]
+    return [note for section in ours for row in section.rows for note in _against(row)]
+
+
+def _against(row: Row) -> tuple[str, ...]:
+    """Why it can't be compared with a published row of the same protocol."""
+    return *row.barred, *filter(None, [row.partial])
 
 
 def _our_cells(
@@ -89,7 +94,7 @@ def _our_cells(
         for row in reversed(section.rows):
             estimate = row.estimates["uar"]
             cells.setdefault(row.about.system, {})[section.protocol, "uar"] = Cell(
-                describe_score(estimate), estimate.value, marks_of(legend, row.barred)
+                describe_score(estimate), estimate.value, marks_of(legend, _against(row))
             )
     return cells
 

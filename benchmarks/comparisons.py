@@ -15,6 +15,7 @@ from benchmarks.statistics import (
     compare_paired,
     confusion_by,
     detectable_effect,
+    group_by_fit,
     p_over_folds,
 )
 from finetune import metrics
@@ -34,8 +35,8 @@ class Comparison:
     difference: Estimate
     """Pooled UAR of the first minus the second's; an interval where speakers are known."""
     p_value: float | None
-    """Paired over speakers (``compare_paired``); None where speakers are unknown or one, or the
-    tests differ."""
+    """Paired over speakers (``compare_paired``); None where speakers are unknown or one, where one
+    fit judged all of them, or the tests differ."""
     p_holm: float | None
     """The same, corrected over all pairs of the table."""
     p_folds: float | None
@@ -165,14 +166,20 @@ class _Scored:
         return confusion_by(self._labels, self._probabilities, folds)
 
     @cached_property
-    def fold_of_speaker(self) -> list[int | None]:
-        """In the order of ``by_speaker``; None for a speaker tested in several folds."""
-        folds = self._result.frame.groupby(self._result.speakers)["fold"].unique()
-        return [int(own[0]) if len(own) == 1 else None for own in folds]
+    def groups(self) -> list[int]:
+        """Which speakers share fits, in the order of ``by_speaker``."""
+        speakers = [str(speaker) for speaker in self._result.speakers]
+        group = group_by_fit(speakers, self._result.frame["fold"].astype(int).tolist())
+        return [group[speaker] for speaker in sorted(group)]
 
     @property
     def test_to_train(self) -> float:
-        """Clips tested in a fold over those of all other folds; infinite for a single fold."""
+        """Clips tested in a fold over those that it learns from or chooses on.
+
+        If the protocol's are unknown, over the clips of all other folds; infinite for one fold.
+        """
+        if self._result.about.test_to_train is not None:
+            return self._result.about.test_to_train
         per_fold = len(self.tests) / len(self.by_fold)
         others = len({clip_id for _, clip_id, _ in self.tests}) - per_fold
         return per_fold / others if others > 0 else float("inf")
@@ -190,7 +197,9 @@ def _compare(first: _Scored, second: _Scored) -> Comparison:
     num_speakers = len(first.by_speaker)
     if num_speakers < 2:
         return replace(pair, num_speakers=num_speakers)
-    paired = compare_paired(first.by_speaker, second.by_speaker, first.fold_of_speaker, metrics.uar)
+    paired = compare_paired(first.by_speaker, second.by_speaker, first.groups, metrics.uar)
+    if paired.p_value is None:
+        return replace(pair, difference=paired.estimate, num_speakers=num_speakers)
     return replace(
         pair,
         difference=paired.estimate,

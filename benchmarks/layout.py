@@ -7,7 +7,7 @@ from benchmarks.comparisons import ALPHA, Comparison
 from benchmarks.page import Cell, Heading, Table, letters, marks_of
 from benchmarks.provenance import describe_provenance, find_mixtures
 from benchmarks.scoring import Row, Section
-from benchmarks.statistics import Estimate
+from benchmarks.statistics import ENOUGH_SPEAKERS, Estimate
 
 NAME = Heading("System", latex=r"p{0.2\textwidth}")
 Legend = Sequence[tuple[str, str]]
@@ -79,6 +79,11 @@ def _explain_bold(section: Section) -> list[str]:
         return [f"Bold: its UAR beats that of {others} {tested}."]
     if len(section.candidates) < 2:
         return ["Nothing is bold: there are no two rows that could be the best of the table."]
+    if section.is_indicative:
+        return [
+            f"Nothing is bold: rows rest on fewer than {ENOUGH_SPEAKERS} speakers or on part of "
+            "the protocol's folds."
+        ]
     if not num_pairs:
         return ["Nothing is bold: no difference could be tested over speakers."]
     return [f"Nothing is bold: no row beats {others} {tested}."]
@@ -113,7 +118,8 @@ def _lay_out_comparisons(section: Section, legend: Legend) -> Table | None:
             f"Difference: UAR of {leader} minus the other's, with its 95 % interval paired over "
             "speakers. p: paired over speakers; Holm: corrected over all pairs of the table; "
             "folds: secondary, Nadeau and Bengio's corrected t over folds. A dash: can't be "
-            "tested, as speakers are unknown or too few, or the tests differ.",
+            "tested, as speakers are unknown or too few, one fold judged all of them, or the tests "
+            "differ.",
         ),
     )
 

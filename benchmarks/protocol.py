@@ -87,7 +87,10 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
     system = run.build(folds.classes, cache)
     train = _labelled(corpus, folds, fold, fold.train)
     validation = _labelled(corpus, folds, fold, fold.validation)
-    withheld = UnlabelledClips([corpus.views[index] for index in corpus.indices(fold.test)])
+    # Sorted clips stand in the order of their names, and names of RAVDESS begin with the emotion.
+    order = np.random.default_rng(0).permutation(len(fold.test))
+    tested = corpus.indices(fold.test)
+    withheld = UnlabelledClips([corpus.views[tested[place]] for place in order])
     # NumPy's matrices are small here: a second thread gains nothing, and where the machine is busy
     # the two waiting for each other makes features six times slower.
     with threadpool_limits(1, user_api="blas"):
@@ -99,6 +102,7 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
             probabilities = system.predict(withheld)
         predicted = time.monotonic()
     _refuse_improbable(probabilities, (len(fold.test), len(folds.classes)), run.name)
+    probabilities = probabilities[np.argsort(order)]
 
     test = _labelled(corpus, folds, fold, fold.test)
     audio_seconds = sum(map(len, withheld.waveforms)) / SAMPLE_RATE
@@ -122,6 +126,8 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
             (corpus.clips[index].speaker, corpus.clips[index].gender)
             for index in corpus.indices(fold.test)
         ),
+        num_folds=len(folds.folds),
+        test_to_train=folds.test_to_train,
         data=corpus.fingerprint_of(folds),
         split=folds.fingerprint,
         code=GIT_COMMIT or "",

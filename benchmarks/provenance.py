@@ -33,8 +33,15 @@ def describe_provenance(rows: Sequence[Row]) -> str:
 
 
 def find_mixtures(rows: Sequence[Row]) -> tuple[str, ...]:
-    """A warning for data and one for folds, if rows of one table don't share theirs."""
-    warnings = []
+    """Warnings: rows of one table with other data or folds, and a row of several pretrainings.
+
+    A pool with ``train`` in it is another one in each fold, and so are its weights.
+    """
+    warnings = [
+        f"The runs of {row.about.system} did not start from the same weights: {row.about.weights}."
+        for row in rows
+        if "; " in row.about.weights and not row.about.pretraining_data.endswith("+train")
+    ]
     for name, meaning in (("data", "labelled clips"), ("split", "folds")):
         groups = _group(rows, name)
         groups.pop(UNKNOWN, None)

@@ -1,6 +1,6 @@
 """Every number of the table, computed from predictions; none is stored elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -17,6 +17,7 @@ from benchmarks.comparisons import (
 from benchmarks.gender_emotion import LOWEST, joint_scores
 from benchmarks.results import SystemResult
 from benchmarks.statistics import (
+    ENOUGH_SPEAKERS,
     SCORES,
     Clusters,
     Estimate,
@@ -36,6 +37,11 @@ LEAK_NOTES = {
     "not comparable with honest rows",
     "transductive": "transductive: the encoder saw the audio of the test clips, without labels",
 }
+
+ONE_FOLD = (
+    "One fold judged every speaker: intervals are about its fits, not about training on other "
+    "speakers, and differences are not tested."
+)
 
 LEAK_WARNING = (
     "This table leaks: training saw what is tested. Its numbers show the inflation, not the "
@@ -63,8 +69,10 @@ class Row:
     """None: unknown."""
     folds: tuple[int, ...]
     seeds: tuple[int, ...]
-    caveat: str
-    """What the number of speakers means for the intervals."""
+    caveats: tuple[str, ...]
+    """What speakers and folds mean for the intervals, and for what the row may be compared with."""
+    partial: str
+    """Says so if it was tested on less than the protocol; empty if not."""
     barred: tuple[str, ...]
     """Why it can't be the best of its table, whatever its numbers: leaks, less than its
     neighbours were tested on, smaller than its name, test labels in its weights."""
@@ -100,9 +108,18 @@ class Section:
         return tuple(row.about.system for row in self.rows if not row.barred)
 
     @property
+    def is_indicative(self) -> bool:
+        """Whether a candidate rests on too few speakers or on part of the protocol."""
+        return any(
+            row.partial or (row.num_speakers or ENOUGH_SPEAKERS) < ENOUGH_SPEAKERS
+            for row in self.rows
+            if not row.barred
+        )
+
+    @property
     def winners(self) -> tuple[str, ...]:
         """The candidate that beats all others after correction, if there is one."""
-        return find_winners(self.comparisons, self.candidates)
+        return () if self.is_indicative else find_winners(self.comparisons, self.candidates)
 
     @property
     def genders(self) -> dict[str, str]:
@@ -112,7 +129,7 @@ class Section:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What the number of speakers means for the intervals of these rows."""
-        return tuple(dict.fromkeys(row.caveat for row in self.rows if row.caveat))
+        return tuple(dict.fromkeys(caveat for row in self.rows for caveat in row.caveats))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -174,6 +191,7 @@ def score(result: SystemResult, all_tests: set[Test]) -> Row:
     calibration_error = expected_calibration_error(labels, probabilities)
     folds = tuple(sorted({int(fold) for fold in frame["fold"]}))
     seeds = tuple(sorted({int(seed) for seed in frame["seed"]}))
+    partial = _describe_part(folds, result.about.num_folds)
     return Row(
         about=result.about,
         estimates={**estimates, "calibration_error": Estimate(calibration_error)},
@@ -185,7 +203,10 @@ def score(result: SystemResult, all_tests: set[Test]) -> Row:
         num_speakers=clusters.num_speakers,
         folds=folds,
         seeds=seeds,
-        caveat=clusters.caveat,
+        caveats=tuple(
+            filter(None, [clusters.caveat, partial, ONE_FOLD if len(folds) == 1 else ""])
+        ),
+        partial=partial,
         barred=(*_find_gaps(result, all_tests), *_tell_faults(result.about)),
     )
 
@@ -207,13 +228,26 @@ def _find_gaps(result: SystemResult, all_tests: set[Test]) -> tuple[str, ...]:
     tests, num_seeds = _tests_of(result), result.frame["seed"].nunique()
     folds, all_folds = ({fold for fold, _ in some} for some in (tests, all_tests))
     if folds != all_folds:
-        names = f"fold{'s' * (len(folds) > 1)} {', '.join(map(str, sorted(folds)))}"
-        return (f"incomplete: {names} only, of {len(all_folds)}",)
+        num_folds = max(result.about.num_folds or 0, len(all_folds))
+        return (f"incomplete: {_name_folds(folds)} only, of {num_folds}",)
     if tests != all_tests:
         return (f"incomplete: {len(tests)} of {len(all_tests)} test clips",)
     if len(result.frame) < len(tests) * num_seeds:
         return ("incomplete: not every seed on every clip",)
     return ()
+
+
+def _describe_part(folds: Collection[int], num_folds: int | None) -> str:
+    if num_folds is None or len(folds) >= num_folds:
+        return ""
+    return (
+        f"{_name_folds(folds).capitalize()} only, of the protocol's {num_folds}: not comparable "
+        "with results of all of them."
+    )
+
+
+def _name_folds(folds: Collection[int]) -> str:
+    return f"fold{'s' * (len(folds) > 1)} {', '.join(map(str, sorted(folds)))}"
 
 
 def _tell_faults(about: Provenance) -> list[str]:

@@ -185,23 +185,22 @@ class Paired:
 
     estimate: Estimate
     """With the 95 % interval that goes with ``p_value``."""
-    p_value: float
-    """Two-sided."""
+    p_value: float | None
+    """Two-sided; None where one fit judged every speaker."""
     error: float
     degrees: int
-    """Of freedom: speakers - 1, or folds - 1 where the folds scatter more."""
+    """Of freedom: speakers - 1, or groups - 1 where groups that share a fit scatter more."""
 
 
-def compare_paired(
-    first: Floats, second: Floats, folds: Sequence[int | None], score: Score
-) -> Paired:
+def compare_paired(first: Floats, second: Floats, groups: Sequence[int], score: Score) -> Paired:
     """Student's t of the speakers' contributions to a difference of two pooled scores.
 
-    The speakers of one fold are judged by one fit, whose luck they share. Where that shows (the
-    folds scatter more than their speakers would make them), the error is that of folds, with
-    folds - 1 degrees of freedom; else that of speakers. In ``benchmarks/results/simulation``,
-    Wilcoxon's test, the plain t and the studentised bootstrap over speakers find a difference
-    between equal systems in 8 % of trials where fits vary with the seed; this rule does in 4 %.
+    Speakers that one fit judged share its luck. Where that shows (such groups scatter more than
+    their speakers would make them), the error is that of groups, with groups - 1 degrees of
+    freedom; else that of speakers. A single group shows nothing of it, so there is no test. In
+    ``benchmarks/results/simulation``, Wilcoxon's test, the plain t and the studentised bootstrap
+    over speakers find a difference between equal systems in 8 % of trials where fits vary with the
+    seed; this rule does in 4 %.
 
     Source: one-way cluster-robust variance at the two levels as in Cameron and Miller 2015, "A
     Practitioner's Guide to Cluster-Robust Inference", section IV.A; taking the larger is ours.
@@ -209,20 +208,38 @@ def compare_paired(
     Args:
         first: (speakers, classes, classes) of one system, at least two speakers.
         second: the same speakers of the other.
-        folds: (speakers,) in which each was tested; None for a speaker tested in several.
+        groups: (speakers,) which of them share fits, see ``group_by_fit``.
         score: one of ``SCORES``.
     """
     value = float(score(first.sum(axis=0)) - score(second.sum(axis=0)))
     deviations = pseudo_values(first, score) - pseudo_values(second, score) - value
     error, degrees = _error_of_sum(deviations / len(deviations))
-    if None not in folds:
-        names, fold = np.unique(np.asarray(folds), return_inverse=True)
-        if 1 < len(names) < len(deviations):
-            sums = np.bincount(fold, weights=deviations / len(deviations)).astype(np.float64)
-            error, degrees = max((error, degrees), _error_of_sum(sums))
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    if 1 < len(names) < len(deviations):
+        sums = np.bincount(group, weights=deviations / len(deviations)).astype(np.float64)
+        error, degrees = max((error, degrees), _error_of_sum(sums))
     half = float(stats.t.ppf(0.975, degrees)) * error
     estimate = Estimate(value, max(-1.0, value - half), min(1.0, value + half))
-    return Paired(estimate, _two_sided_p(value, error, degrees), error, degrees)
+    p_value = _two_sided_p(value, error, degrees) if len(names) > 1 else None
+    return Paired(estimate, p_value, error, degrees)
+
+
+def group_by_fit(speakers: Sequence[str], folds: Sequence[int]) -> dict[str, int]:
+    """Which speakers share fits, directly or through others: a number for each speaker.
+
+    Args:
+        speakers: of each prediction.
+        folds: of each prediction, whose clips one fit judged.
+    """
+    shared: DisjointSet = DisjointSet([*speakers, *folds])
+    for speaker, fold in zip(speakers, folds, strict=True):
+        shared.merge(speaker, fold)
+    return {
+        name: number
+        for number, group in enumerate(shared.subsets())
+        for name in group
+        if isinstance(name, str)
+    }
 
 
 def _error_of_sum(deviations: Floats) -> tuple[float, int]:

@@ -50,6 +50,11 @@ class Provenance:
     """Clips of the test that are one recording, by clip_id; a clip alone is not listed."""
     genders: dict[str, str] = field(default_factory=dict)
     """``female`` or ``male`` by speaker of the test; unknown ones are not listed."""
+    num_folds: int | None = None
+    """Of the protocol, whether tested or not; None if unknown."""
+    test_to_train: float | None = None
+    """Clips tested over clips learnt from or chosen on, on average over the protocol's folds; None
+    if unknown."""
     data: str = ""
     """Fingerprint of the labelled clips; empty if unknown, as are those below."""
     split: str = ""

@@ -94,6 +94,8 @@ def _finish(
         leak="transductive" if transductive else "",
         notes=(*pretraining.notes, *cut),
         genders=collect_genders((corpus.clips[i].speaker, corpus.clips[i].gender) for i in test),
+        num_folds=len(folds.folds),
+        test_to_train=folds.test_to_train,
         data=corpus.fingerprint_of(folds),
         split=folds.fingerprint,
         code=GIT_COMMIT or "",

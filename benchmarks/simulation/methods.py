@@ -82,8 +82,12 @@ def compare(trial: Trial, other: int) -> Paired:
 
 
 def larger_error(trial: Trial, other: int, weights: Floats) -> float:
-    """Student's t over speakers, or over folds where these scatter more: what the tables use."""
-    return compare(trial, other).p_value
+    """Student's t over speakers, or over folds where these scatter more: what the tables use.
+
+    None for one fold, as in the tables.
+    """
+    p_value = compare(trial, other).p_value
+    return float("nan") if p_value is None else p_value
 
 
 def wilcoxon_over_speakers(trial: Trial, other: int, weights: Floats) -> float:

@@ -52,8 +52,10 @@ class System(ABC, Generic[SettingsType]):
     """One row of the table: learns from labelled clips, then judges others.
 
     Its answer on a clip depends on no other clip of the call, and equal seeds give equal answers.
-    Clips for validation may choose settings or stop the training, and nothing more: every system
-    learns from the same training clips.
+    Clips for validation may choose settings or stop the training, and nothing more, so that every
+    system learns from the same clips; where the protocol has inner folds, a system that chooses by
+    them, or chooses nothing, learns from both parts in the end (``selection``), and one that needs
+    clips to stop by keeps to ``train``.
     """
 
     title: ClassVar[str]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from benchmarks.systems.base import Floats, LabelledClips, System, UnlabelledClips
+from benchmarks.systems.selection import clips_to_fit
 from ssl_audio.config import Config
 
 
@@ -13,7 +14,8 @@ class Majority(System[Config]):
 
     def fit(self, train: LabelledClips, validation: LabelledClips) -> None:
         """Counts the classes."""
-        counts = np.bincount(train.labels, minlength=len(self.classes))
+        labels = clips_to_fit(train, validation).labels
+        counts = np.bincount(labels, minlength=len(self.classes))
         self._probabilities = np.eye(len(self.classes))[counts.argmax()]
 
     def predict(self, clips: UnlabelledClips) -> Floats:

@@ -26,6 +26,7 @@ from benchmarks.systems.base import (
     spread,
     to_float,
 )
+from benchmarks.systems.selection import clips_to_fit
 from ssl_audio.config import Config
 from ssl_audio.data.manifest import SAMPLE_RATE
 
@@ -56,7 +57,8 @@ class MfccXgboost(System[MfccXgboostSettings]):
         """Balances the training clips and grows the trees; chooses nothing."""
         from xgboost import XGBClassifier
 
-        features, labels = self._balance(self._features(train.waveforms), train.labels)
+        clips = clips_to_fit(train, validation)
+        features, labels = self._balance(self._features(clips.waveforms), clips.labels)
         self._present, labels = np.unique(labels, return_inverse=True)
         settings = self.settings
         self._model = XGBClassifier(

@@ -33,15 +33,13 @@ def choose_and_fit(
         train: clips to learn from.
         validation: clips of other speakers.
     """
+    if len(candidates) == 1:
+        return fit(candidates[0], clips_to_fit(train, validation))
     if train.inner is None or validation.inner is None:
-        if len(candidates) == 1:
-            return fit(candidates[0], train)
         models = [fit(candidate, train) for candidate in candidates]
         return models[_first_best(_score(model, answer, validation) for model in models)]
     together = _concatenate(train, validation)
     inner = np.concatenate([train.inner, validation.inner])
-    if len(candidates) == 1:
-        return fit(candidates[0], together)
     scores = np.zeros(len(candidates))
     for number in np.unique(inner):
         held_out = together.take(inner == number)
@@ -49,6 +47,16 @@ def choose_and_fit(
         for index, candidate in enumerate(candidates):
             scores[index] += _score(fit(candidate, rest), answer, held_out)
     return fit(candidates[_first_best(scores)], together)
+
+
+def clips_to_fit(train: LabelledClips, validation: LabelledClips) -> LabelledClips:
+    """What a system that chooses nothing learns from, so that it hears the same speakers as others.
+
+    Args:
+        train: clips to learn from.
+        validation: clips of other speakers, learnt from too where the protocol has inner folds.
+    """
+    return train if train.inner is None else _concatenate(train, validation)
 
 
 def _concatenate(first: LabelledClips, second: LabelledClips) -> LabelledClips:

@@ -56,6 +56,12 @@ class Folds:
         parts = (getattr(fold, part) for fold in self.folds for part in PARTS)
         return tuple(sorted({clip_id for part in parts for clip_id in part}))
 
+    @property
+    def test_to_train(self) -> float:
+        """Clips tested over clips learnt from or chosen on, on average over folds."""
+        ratios = [len(one.test) / (len(one.train) + len(one.validation)) for one in self.folds]
+        return sum(ratios) / len(ratios)
+
     def save(self, path: Path) -> None:
         """Writes the columns ``COLUMNS``: classes as ``a|b|c``, inner a number from 1 or empty."""
         about = (self.protocol, self.task, BETWEEN_CLASSES.join(self.classes))

@@ -121,6 +121,35 @@ def test_notes_that_bar_nothing_leave_a_row_a_candidate():
     assert section.rows[-1].notes == ("random weights",)
 
 
+def test_nothing_is_bold_where_one_fold_judged_every_speaker():
+    (section,) = score_all([system("A", 9, folds=1), system("B", scattered(5), folds=1)])
+    table = lay_out(section)
+    assert bold_cells(table) == []
+    assert section.comparisons[0].difference.low > 0 and section.comparisons[0].p_value is None
+    assert "One fold judged every speaker: intervals are about its fits" in below(table)
+    assert "no difference could be tested over speakers" in below(table)
+
+
+def test_nothing_is_bold_where_every_row_lacks_folds_of_the_protocol():
+    (section,) = score_all([system("A", 9, num_folds=8), system("B", 5, num_folds=8)])
+    table = lay_out(section)
+    assert bold_cells(table) == [] and section.comparisons[0].p_holm < 0.05
+    assert "Folds 1, 2, 3, 4, 5, 6 only, of the protocol's 8: not comparable" in below(table)
+    assert "Nothing is bold: rows rest on fewer than 12 speakers or on part" in below(table)
+    (whole,) = score_all([system("A", 9, num_folds=6), system("B", 5, num_folds=6)])
+    assert whole.winners == ("A",)
+
+
+def test_nothing_is_bold_of_few_speakers():
+    few = []
+    for result in (system("A", 9), system("B", scattered(5))):
+        frame = result.frame[result.frame["speaker"] < "s11"].reset_index(drop=True)
+        few.append(replace(result, frame=frame))
+    (section,) = score_all(few)
+    assert section.rows[0].num_speakers == 11 and section.comparisons[0].p_holm < 0.05
+    assert section.winners == ()
+
+
 def test_leaky_rows_are_neither_compared_nor_bold():
     (section,) = score_all([system("A", 9, leak="leaky"), system("B", 5, leak="leaky")])
     table = lay_out(section)

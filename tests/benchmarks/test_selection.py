@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.systems.base import LabelledClips
-from benchmarks.systems.selection import choose_and_fit
+from benchmarks.systems.selection import choose_and_fit, clips_to_fit
 
 LABELS = np.array([0, 1, 0, 1, 0, 1])
 
@@ -76,3 +76,15 @@ def test_a_single_candidate_is_fitted_once(inner, learnt):
     validation = clips(LABELS[:2], inner=None if inner is None else [3, 3], first=6)
     choose_and_fit([0], recorder.fit, recorder.answer, clips(LABELS, inner), validation)
     assert recorder.fits == [(0, list(range(learnt)))]
+
+
+def test_without_a_choice_both_parts_are_learnt_from_only_where_there_are_inner_folds():
+    numbers = [int(waveform[0]) for waveform in clips_to_fit(clips(LABELS), clips([1])).waveforms]
+    assert numbers == [0, 1, 2, 3, 4, 5]
+    train = clips(LABELS, inner=[0, 0, 1, 1, 2, 2])
+    both = clips_to_fit(train, clips([1, 0], inner=[3, 3], first=6))
+    assert [int(waveform[0]) for waveform in both.waveforms] == list(range(8))
+    assert both.labels.tolist() == [*LABELS, 1, 0]
+    recorder = Recorder()
+    choose_and_fit([0], recorder.fit, recorder.answer, clips(LABELS), clips([1], first=6))
+    assert recorder.fits == [(0, [0, 1, 2, 3, 4, 5])]

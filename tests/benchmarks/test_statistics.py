@@ -114,7 +114,7 @@ def test_a_difference_pairs_the_speakers():
         return np.subtract(*(metrics.uar(part[kept].sum(axis=0)) for part in (first, second)))
 
     error = np.sqrt(8 / 9 * sum((pooled(skip) - pooled()) ** 2 for skip in range(9)))
-    paired = statistics.compare_paired(first, second, [None] * 9, metrics.uar)
+    paired = statistics.compare_paired(first, second, list(range(9)), metrics.uar)
     assert paired.estimate.value == pytest.approx(pooled())
     assert (paired.error, paired.degrees) == (pytest.approx(error), 8)
     half = stats.t.ppf(0.975, 8) * error
@@ -151,6 +151,24 @@ def test_folds_that_scatter_more_than_their_speakers_give_the_error():
     dealt[order] = np.arange(6)
     even = statistics.compare_paired(first, second, dealt.tolist(), metrics.uar)
     assert even.degrees == 23
+
+
+def test_one_fit_for_all_speakers_gives_an_interval_but_no_test():
+    rng = np.random.default_rng(11)
+    first, second = simulate(rng, 24), simulate(rng, 24)
+    alone = statistics.compare_paired(first, second, list(range(24)), metrics.uar)
+    paired = statistics.compare_paired(first, second, [0] * 24, metrics.uar)
+    assert paired.p_value is None and alone.p_value is not None
+    assert paired.estimate == alone.estimate
+
+
+def test_speakers_share_a_fit_directly_or_through_others():
+    # a and b meet in fold 1, b and c in fold 2; d is alone in fold 3.
+    groups = statistics.group_by_fit(["a", "b", "b", "c", "d", "a"], [1, 1, 2, 2, 3, 1])
+    assert groups["a"] == groups["b"] == groups["c"] != groups["d"]
+    assert set(groups) == set("abcd")
+    one_each = statistics.group_by_fit(["a", "b", "c"], [1, 2, 3])
+    assert len(set(one_each.values())) == 3
 
 
 def test_six_folds_with_fold_sd_3_resolve_4_7_points():

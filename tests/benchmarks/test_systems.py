@@ -1,5 +1,7 @@
 """What every system must keep to; one that is added to SYSTEMS is tested by that."""
 
+from dataclasses import replace
+
 import librosa
 import numpy as np
 import pytest
@@ -54,14 +56,18 @@ def labelled(corpus, speakers, leave_out=()) -> LabelledClips:
     )
 
 
-def fitted(name, corpus, cache, seed=0, leave_out=()):
+def unfitted(name, cache, seed=0):
     system_type = find_system(name)
     settings = build_config(system_type.settings_type, SMALL.get(name, {}))
     try:
         system_type.check(settings)
     except UserError as error:
         pytest.skip(str(error))
-    system = system_type(settings, CLASSES, seed, cache)
+    return system_type(settings, CLASSES, seed, cache)
+
+
+def fitted(name, corpus, cache, seed=0, leave_out=()):
+    system = unfitted(name, cache, seed)
     system.fit(labelled(corpus, "abc", leave_out), labelled(corpus, "d", leave_out))
     return system
 
@@ -97,6 +103,35 @@ def test_copes_with_an_absent_class_and_with_very_short_clips(name, tone_corpus,
     assert probabilities.shape == (2, 3)
     assert np.allclose(probabilities.sum(axis=1), 1)
     assert system.parameters is None or system.parameters > 0
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_learns_where_the_protocol_has_inner_folds(name, tone_corpus, cache):
+    """What chooses by them, or chooses nothing, learns from the validation clips too."""
+    train, validation = labelled(tone_corpus, "abc"), labelled(tone_corpus, "d")
+    inner = np.array(["abcd".index(speaker) for speaker in train.speakers])
+    system = unfitted(name, cache)
+    system.fit(replace(train, inner=inner), replace(validation, inner=np.full(12, 3)))
+    answer = system.predict(UnlabelledClips(labelled(tone_corpus, "ef").waveforms))
+    assert answer.shape == (24, 3) and np.allclose(answer.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("name", ["majority", "mfcc_xgboost"])
+def test_what_chooses_nothing_hears_all_training_speakers_of_inner_folds(name, tone_corpus, cache):
+    def answer(inner, *parts):
+        train, validation = (labelled(tone_corpus, *part) for part in parts)
+        system = unfitted(name, cache)
+        if inner:
+            train = replace(train, inner=np.zeros(len(train.labels), np.int64))
+            validation = replace(validation, inner=np.ones(len(validation.labels), np.int64))
+        system.fit(train, validation)
+        return system.predict(UnlabelledClips(labelled(tone_corpus, "ef").waveforms))
+
+    # The class that the training part lacks is the most frequent one with the other part.
+    train, validation = ("a", ("mid",)), ("cd", ("high", "low"))
+    both = answer(True, train, validation)
+    assert (both.argmax(axis=1) == CLASSES.index("mid")).any()
+    assert not (answer(False, train, validation)[:, CLASSES.index("mid")] > 0).any()
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
