@@ -197,6 +197,7 @@ def _join(parts: list[tuple[Path, Predictions]]) -> SystemResult:
         notes=tuple(dict.fromkeys(note for about in abouts for note in about.notes)),
         copies=tuple(sorted({group for about in abouts for group in about.copies})),
         genders=collect_genders(known for about in abouts for known in about.genders.items()),
+        num_folds=max(about.num_folds or 0 for about in abouts) or None,
         data=_join_texts(about.data for about in abouts),
         split=_join_texts(about.split for about in abouts),
         code=_join_texts(about.code for about in abouts),
