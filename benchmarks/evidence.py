@@ -41,13 +41,18 @@ class Evidence:
         return self.protocol.sources[-1].corpus if self.protocol is not None else self.corpus
 
     def place(self, predictions: Predictions) -> Predictions:
-        """Gives the protocol's task, order of classes and names of speakers, as runs store them."""
+        """Gives what runs store of a protocol: task, order of classes, speakers, size of folds."""
         known = self.protocol or self.folds
         if known is None:
             return predictions
         about = replace(predictions.about, task=known.task)
         if set(about.classes) == set(known.classes):
             about = replace(about, classes=known.classes)
+        if self.folds is not None:
+            about = replace(about, num_folds=len(self.folds.folds))
+            # A list of folds may name the test clips alone.
+            if all(fold.train or fold.validation for fold in self.folds.folds):
+                about = replace(about, test_to_train=self.folds.test_to_train)
         if self.protocol is None:
             return Predictions(about, predictions.frame)
         speakers = [

@@ -19,6 +19,7 @@ from ssl_audio.data.prepared import PreparedCorpus, write_corpus
 from ssl_audio.data.protocols import load_protocol, open_protocol, protocol_path
 from ssl_audio.errors import UserError
 
+TONES = "tones-3/speakers3"
 CROSS = "cross/ravdess->emodb-4"
 JOINT = "ravdess-gender-emotion-10/balanced6"
 DEDUP = "hackerearth-7/dedup5"
@@ -208,6 +209,24 @@ def test_a_protocols_file_can_be_given(tone_corpus, tmp_path):
         assert result.about.classes == tuple(JOINT_TONES)
     with pytest.raises(UserError, match="was tested by tones-6/y, the folds are tones-6/loso6"):
         import_predictions(source, "Mine", "tones-6/y", tmp_path / "r", folds=file)
+
+
+def test_a_row_of_some_folds_is_told_to_be_part_of_the_protocol(tone_corpus, tmp_path):
+    corpus = tone_corpus
+    folds = corpus.folds(TONES)
+    labels = {clip.clip_id: (clip.speaker, clip.emotion) for clip in corpus.clips}
+    rows = [(name, labels[name][0], 2, labels[name][1]) for name in folds.fold(2).test]
+    source = write(tmp_path / "p.csv", folds.classes, rows)
+    tests = tuple(replace(fold, train=(), validation=()) for fold in folds.folds)
+    replace(folds, folds=tests).save(tmp_path / "tests.csv")
+    for name, use, ratio in (
+        ("corpus", {"corpora": [corpus.root]}, 0.5),
+        ("tests alone", {"folds": tmp_path / "tests.csv"}, None),
+    ):
+        import_predictions(source, "Mine", TONES, tmp_path / name, **use)
+        (result,) = load_results(tmp_path / name)
+        assert (result.about.num_folds, result.about.test_to_train) == (3, ratio)
+        assert "Fold 2 only, of the protocol's 3" in build_tables(tmp_path / name)
 
 
 def test_folds_of_another_kind_than_the_name_says_are_refused(corpora, tmp_path):
