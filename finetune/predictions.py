@@ -28,7 +28,7 @@ class Provenance:
     task: str = "single"
     """``single``, ``multilabel`` or ``gender-emotion``."""
     protocol: str
-    """Full name from PROTOCOLS, e.g. ``ravdess-speech-8/emobox6``."""
+    """Full name, e.g. ``ravdess-speech-8/emobox6``."""
     classes: tuple[str, ...]
     parameters: int | None = None
     """Number of weights; None where the count means nothing (chance)."""

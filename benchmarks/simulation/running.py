@@ -87,12 +87,10 @@ def run_simulation(config: SimulationConfig, output: Path) -> str:
 def _claim(config: SimulationConfig, output: Path) -> None:
     """Writes down what the folder's trials are of; refuses those of something else.
 
-    More trials of the same designs only add to what is there.
+    More trials and further designs only add to what is there.
     """
     path = output / "config.yaml"
-    if path.exists() and _what_is_drawn(load_config(SimulationConfig, path)) != _what_is_drawn(
-        config
-    ):
+    if path.exists() and not _continues(config, load_config(SimulationConfig, path)):
         raise ConfigError(
             f"{output} holds trials of another configuration ({path}): choose another --output or "
             "delete the folder"
@@ -101,12 +99,15 @@ def _claim(config: SimulationConfig, output: Path) -> None:
     path.write_text(dump_config(config), encoding="utf-8")
 
 
-def _what_is_drawn(config: SimulationConfig) -> SimulationConfig:
-    """The configuration but for how often each design is drawn."""
-    once = {
-        name: design.model_copy(update={"num_trials": 1}) for name, design in config.designs.items()
-    }
-    return config.model_copy(update={"designs": once, "num_truths": 1})
+def _continues(config: SimulationConfig, there: SimulationConfig) -> bool:
+    """Whether what both draw is the same, but for how often."""
+    same = {"designs": {}, "num_truths": 1}
+    return config.model_copy(update=same) == there.model_copy(update=same) and all(
+        design.model_copy(update={"num_trials": 1})
+        == there.designs[name].model_copy(update={"num_trials": 1})
+        for name, design in config.designs.items()
+        if name in there.designs
+    )
 
 
 def _plan(config: SimulationConfig, name: str) -> tuple[Draw, Draw]:

@@ -1,4 +1,4 @@
-"""An ImageNet network on a picture of the sound (SYSTEMS S1; HackerEarth, 3rd place).
+"""An ImageNet network on a picture of the sound (HackerEarth, 3rd place).
 
 The original planned mel spectrogram, chromagram and STFT as the three channels; what it submitted
 has the mel spectrogram in all three, which is the default here. Its augmentation is not known; here

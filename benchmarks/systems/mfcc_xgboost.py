@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from benchmarks.systems.base import (
     Floats,
@@ -34,15 +35,16 @@ from ssl_audio.data.manifest import SAMPLE_RATE
 class MfccXgboostSettings(Config):
     """The original's settings; names are xgboost's and imbalanced-learn's."""
 
-    num_mfcc: int = 40
-    max_depth: int = 7
-    gamma: float = 0.01
-    n_estimators: int = 200
-    learning_rate: float = 0.1
-    subsample: float = 0.8
-    smote_neighbors: int = 1
+    num_mfcc: int = Field(default=40, gt=0, le=128)
+    max_depth: int = Field(default=7, ge=0)
+    """0 is without limit."""
+    gamma: float = Field(default=0.01, ge=0)
+    n_estimators: int = Field(default=200, gt=0)
+    learning_rate: float = Field(default=0.1, gt=0)
+    subsample: float = Field(default=0.8, gt=0, le=1)
+    smote_neighbors: int = Field(default=1, ge=0)
     """0 leaves the classes as they are."""
-    num_threads: int = 1
+    num_threads: int = Field(default=1, gt=0)
     """A tree grows in milliseconds: a second thread saves little, and on a busy machine its waiting
     for the first costs ten times what it saves."""
 

@@ -1,4 +1,4 @@
-"""Our encoder with its head (SYSTEMS S7): from scratch or pretrained, fine-tuned or frozen.
+"""Our encoder with its head: from scratch or pretrained, fine-tuned or frozen.
 
 Trained by ``finetune.learning``, as ``python -m finetune train`` does: the best step is chosen on
 the validation clips by UAR.

@@ -1,4 +1,4 @@
-"""Sound as a picture of 128 x 455 points for ImageNet networks (SYSTEMS S1).
+"""Sound as a picture of 128 x 455 points for ImageNet networks.
 
 The original shows 5 s at 44.1 kHz; our clips have 16 kHz, so its times are kept instead of its
 counts of samples: a column every 11 ms (176 samples, which makes 455 of 5 s) from a window of 46 ms

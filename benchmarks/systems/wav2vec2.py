@@ -1,4 +1,4 @@
-"""A frozen speech encoder of transformers and a small head (SYSTEMS S6).
+"""A frozen speech encoder of transformers and a small head.
 
 wav2vec2, HuBERT, WavLM, data2vec-audio, the encoder of Whisper, AST: whatever ``AutoModel`` loads
 and takes 16 kHz. Settings are never chosen on test clips: the head is trained for a fixed number of

@@ -166,11 +166,11 @@ def test_a_simulation_is_continued_and_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "a" / "table.md").read_text(encoding="utf-8") == text
     assert (tmp_path / "a" / "run.json").exists()
 
-    # Stopped early, then asked for more trials.
+    # Stopped early, then asked for more trials and another design.
     fewer = SMALL.designs["6 speakers"].model_copy(update={"num_trials": 1})
-    short = SMALL.model_copy(update={"designs": {**SMALL.designs, "6 speakers": fewer}})
+    short = SMALL.model_copy(update={"designs": {"6 speakers": fewer}})
     run_simulation(short, tmp_path / "b")
-    (tmp_path / "b" / "trials" / "one-fold__trial0.parquet").unlink()
+    (tmp_path / "b" / "trials" / "6-speakers__truth0.parquet").unlink()
     run_simulation(SMALL, tmp_path / "b")
     for name in ("results.csv", "table.md", "coverage.png", "config.yaml"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name

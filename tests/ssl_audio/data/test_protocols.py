@@ -284,7 +284,7 @@ def test_speakers_of_two_corpora_are_different_people(opened):
 
 
 def test_the_published_actors_stand_in_the_file(opened):
-    """PROTOCOLS' own list, typed here once more."""
+    """The published list, typed here once more."""
     clips = {clip.clip_id: clip for clip in opened[NAMES[0]].corpus.clips}
     tested = [
         " ".join(sorted({clips[i].speaker for i in fold.test}))
