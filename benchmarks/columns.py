@@ -118,7 +118,13 @@ COLUMNS = (
         lambda row: row.fold_sds["uar"],
         meaning="Fold SD: standard deviation of the UAR over folds, in points.",
     ),
-    Column("Speakers", _describe_speakers, lambda row: row.num_speakers, small=True),
+    Column(
+        "Speakers",
+        _describe_speakers,
+        lambda row: row.num_speakers,
+        latex=r"p{0.07\textwidth}",
+        small=True,
+    ),
     Column("Clips", lambda row: str(row.num_clips), lambda row: row.num_clips, once=True, latex=""),
     Column("Folds", lambda row: str(len(row.folds)), lambda row: len(row.folds), once=True),
     Column("Seeds", lambda row: str(len(row.seeds)), lambda row: len(row.seeds), once=True),
@@ -142,7 +148,7 @@ COLUMNS = (
         lambda row: row.about.pretraining_data,
         lambda row: row.about.pretraining_data or None,
         once=True,
-        latex=r"p{0.12\textwidth}",
+        latex=r"p{0.08\textwidth}",
         small=True,
     ),
 )

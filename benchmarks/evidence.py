@@ -49,10 +49,8 @@ class Evidence:
         if set(about.classes) == set(known.classes):
             about = replace(about, classes=known.classes)
         if self.folds is not None:
-            about = replace(about, num_folds=len(self.folds.folds))
-            # A list of folds may name the test clips alone.
-            if all(fold.train or fold.validation for fold in self.folds.folds):
-                about = replace(about, test_to_train=self.folds.test_to_train)
+            num_folds, ratio = len(self.folds.folds), self.folds.test_to_train
+            about = replace(about, num_folds=num_folds, test_to_train=ratio)
         if self.protocol is None:
             return Predictions(about, predictions.frame)
         speakers = [

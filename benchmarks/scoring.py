@@ -72,7 +72,7 @@ class Row:
     caveats: tuple[str, ...]
     """What speakers and folds mean for the intervals, and for what the row may be compared with."""
     partial: str
-    """Says so if it was tested on less than the protocol; empty if not."""
+    """Says so if every row of the table lacks folds of the protocol; empty if not."""
     barred: tuple[str, ...]
     """Why it can't be the best of its table, whatever its numbers: leaks, less than its
     neighbours were tested on, smaller than its name, test labels in its weights."""
@@ -191,7 +191,8 @@ def score(result: SystemResult, all_tests: set[Test]) -> Row:
     calibration_error = expected_calibration_error(labels, probabilities)
     folds = tuple(sorted({int(fold) for fold in frame["fold"]}))
     seeds = tuple(sorted({int(seed) for seed in frame["seed"]}))
-    partial = _describe_part(folds, result.about.num_folds)
+    gaps = _find_gaps(result, all_tests)
+    partial = "" if gaps else _describe_part(folds, result.about.num_folds)
     return Row(
         about=result.about,
         estimates={**estimates, "calibration_error": Estimate(calibration_error)},
@@ -207,7 +208,7 @@ def score(result: SystemResult, all_tests: set[Test]) -> Row:
             filter(None, [clusters.caveat, partial, ONE_FOLD if len(folds) == 1 else ""])
         ),
         partial=partial,
-        barred=(*_find_gaps(result, all_tests), *_tell_faults(result.about)),
+        barred=(*gaps, *_tell_faults(result.about)),
     )
 
 

@@ -57,10 +57,14 @@ class Folds:
         return tuple(sorted({clip_id for part in parts for clip_id in part}))
 
     @property
-    def test_to_train(self) -> float:
-        """Clips tested over clips learnt from or chosen on, on average over folds."""
-        ratios = [len(one.test) / (len(one.train) + len(one.validation)) for one in self.folds]
-        return sum(ratios) / len(ratios)
+    def test_to_train(self) -> float | None:
+        """Clips tested over clips learnt from or chosen on, on average; None if a fold lacks them."""
+        learnt = [len(one.train) + len(one.validation) for one in self.folds]
+        if not all(learnt):
+            return None
+        return sum(len(one.test) / n for one, n in zip(self.folds, learnt, strict=True)) / len(
+            learnt
+        )
 
     def save(self, path: Path) -> None:
         """Writes the columns ``COLUMNS``: classes as ``a|b|c``, inner a number from 1 or empty."""

@@ -10,7 +10,7 @@ import pytest
 from ssl_audio.config import build_config
 from ssl_audio.data.corpora import emodb, hackerearth, joined
 from ssl_audio.data.corpora.ravdess import EMOTIONS, parse_clip
-from ssl_audio.data.folds import Folds
+from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepare import prepare
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint, folds_path
@@ -409,3 +409,12 @@ def test_the_competitions_table_and_folders(real_data):
         None: 2492,
         **dict(anger=596, disgust=311, fear=328, joy=967, neutral=2630, sadness=344, surprise=640),
     }
+
+
+def test_how_much_is_tested_for_what_is_learnt_from():
+    first = Fold(1, train=("a", "b"), validation=("c",), test=("d", "e", "f"))
+    second = Fold(2, train=("d", "e"), validation=(), test=("a",))
+    assert Folds("x/y", ("p", "q"), (first, second)).test_to_train == pytest.approx(0.75)
+    # A list of folds may name the test clips alone.
+    tests_alone = Fold(3, train=(), validation=(), test=("a",))
+    assert Folds("x/y", ("p", "q"), (first, tests_alone)).test_to_train is None
