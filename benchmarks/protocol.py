@@ -1,7 +1,5 @@
 """Runs systems on the folds of a protocol, each run once, with the test labels kept back."""
 
-import resource
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,6 +9,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from benchmarks.memory import forget_peak, peak_mebibytes
 from benchmarks.results import predictions_path, run_name, save_predictions
 from benchmarks.runs import BenchmarkConfig, Run, plan_runs, refuse_taken_titles
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, UnlabelledClips
@@ -91,6 +90,7 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
     order = np.random.default_rng(0).permutation(len(fold.test))
     tested = corpus.indices(fold.test)
     withheld = UnlabelledClips([corpus.views[tested[place]] for place in order])
+    forget_peak()
     # NumPy's matrices are small here: a second thread gains nothing, and where the machine is busy
     # the two waiting for each other makes features six times slower.
     with threadpool_limits(1, user_api="blas"):
@@ -101,6 +101,7 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
         with cache.metered() as judging:
             probabilities = system.predict(withheld)
         predicted = time.monotonic()
+    peak = peak_mebibytes()
     _refuse_improbable(probabilities, (len(fold.test), len(folds.classes)), run.name)
     probabilities = probabilities[np.argsort(order)]
 
@@ -136,7 +137,6 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
     predictions = _to_predictions(run, folds, test, probabilities, about)
     record_folder = _record_folder(run, output)
     record_folder.mkdir(parents=True, exist_ok=True)
-    peak = _peak_mebibytes()
     write_run_record(
         record_folder,
         command="benchmarks run",
@@ -152,7 +152,7 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
             "predict_seconds": round(predicted - fitted, 3),
             "spared_fit_seconds": round(fitting.spared_seconds, 3),
             "spared_predict_seconds": round(judging.spared_seconds, 3),
-            "process_peak_mib": round(peak),
+            "peak_mib": round(peak),
         },
     )
     config = run.config
@@ -161,7 +161,7 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
     )
     return (
         f"fitted in {fitted - start:.1f} s, judged {len(fold.test)} clips in "
-        f"{predicted - fitted:.1f} s, process peak {peak:.0f} MiB"
+        f"{predicted - fitted:.1f} s, peak {peak:.0f} MiB"
     )
 
 
@@ -227,9 +227,3 @@ def _refuse_improbable(probabilities: Floats, shape: tuple[int, int], name: str)
 def _record_folder(run: Run, output: Path) -> Path:
     config = run.config
     return output / "runs" / run_name(config.protocol, config.row, config.fold, config.seed)
-
-
-def _peak_mebibytes() -> float:
-    """The most memory that this process has held so far, which no later run can lower."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

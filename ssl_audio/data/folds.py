@@ -58,7 +58,7 @@ class Folds:
 
     @property
     def test_to_train(self) -> float | None:
-        """Clips tested over clips learnt from or chosen on, on average; None if a fold lacks them."""
+        """Clips tested over clips learnt from or chosen on; None if a fold has none of these."""
         learnt = [len(one.train) + len(one.validation) for one in self.folds]
         if not all(learnt):
             return None
