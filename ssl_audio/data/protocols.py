@@ -161,12 +161,17 @@ def open_protocol(
     if path.is_file() or path is not named:
         protocol = load_protocol(path)
         return OpenProtocol(*protocol.apply(corpora), protocol.development)
+    known = ", ".join(sorted(load_protocol(file).name for file in folder.glob("*.yaml")))
     if len(corpora) != 1:
-        known = ", ".join(sorted(load_protocol(file).name for file in folder.glob("*.yaml")))
         raise UserError(
             f"{name_or_file} is no protocol of several corpora, {folder} has: {known or 'none'}"
         )
-    return OpenProtocol(corpora[0], corpora[0].folds(name_or_file))
+    try:
+        return OpenProtocol(corpora[0], corpora[0].folds(name_or_file))
+    except DataError as error:
+        if Path(name_or_file).is_file():
+            raise
+        raise DataError(f"{error}; {folder} has: {known or 'none'}") from None
 
 
 def protocol_path(folder: Path, name: str) -> Path:

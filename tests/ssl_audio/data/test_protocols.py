@@ -346,7 +346,7 @@ def test_what_can_not_be_opened(corpora, tmp_path):
         open_protocol("cross/ravdess->emodb-4", corpora[:1], FOLDER)
     with pytest.raises(UserError, match=r"no/such is no protocol .* cross/emodb-4->ravdess"):
         open_protocol("no/such", corpora, FOLDER)
-    with pytest.raises(DataError, match="no/such is neither a folds file nor a protocol"):
+    with pytest.raises(DataError, match="no/such is neither a folds file .*-8/loso24"):
         open_protocol("no/such", corpora[:1], FOLDER)
     with pytest.raises(ConfigError, match="nowhere.yaml"):
         open_protocol(str(tmp_path / "nowhere.yaml"), corpora, FOLDER)
