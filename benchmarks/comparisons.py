@@ -33,7 +33,7 @@ class Comparison:
     first: str
     second: str
     difference: Estimate
-    """Pooled UAR of the first minus the second's; an interval where speakers are known."""
+    """Pooled UAR of the first minus the second's; an interval where there is a ``p_value``."""
     p_value: float | None
     """Paired over speakers (``compare_paired``); None where speakers are unknown or one, where one
     fit judged all of them, or the tests differ."""
@@ -199,7 +199,7 @@ def _compare(first: _Scored, second: _Scored) -> Comparison:
         return replace(pair, num_speakers=num_speakers)
     paired = compare_paired(first.by_speaker, second.by_speaker, first.groups, metrics.uar)
     if paired.p_value is None:
-        return replace(pair, difference=paired.estimate, num_speakers=num_speakers)
+        return replace(pair, num_speakers=num_speakers)
     return replace(
         pair,
         difference=paired.estimate,

@@ -40,7 +40,7 @@ LEAK_NOTES = {
 
 ONE_FOLD = (
     "One fold judged every speaker: intervals are about its fits, not about training on other "
-    "speakers, and differences are not tested."
+    "speakers, and differences have none and are not tested."
 )
 
 LEAK_WARNING = (

@@ -75,10 +75,13 @@ def t_over_folds(confusion: Floats, folds: Ints, weights: Floats) -> Bounds:
     return float(uars.mean() - half), float(uars.mean() + half)
 
 
-def compare(trial: Trial, other: int) -> Paired:
-    """The difference, its interval and the primary test, as the tables have them."""
-    first, second = trial.confusion[0], trial.confusion[other]
-    return compare_paired(first, second, trial.folds.tolist(), metrics.uar)
+def bound_difference(trial: Trial, other: int) -> Bounds:
+    """The interval of a difference, as in the tables; none for one fold."""
+    paired = _compare(trial, other)
+    low, high = paired.estimate.low, paired.estimate.high
+    if paired.p_value is None or low is None or high is None:
+        return float("nan"), float("nan")
+    return low, high
 
 
 def larger_error(trial: Trial, other: int, weights: Floats) -> float:
@@ -86,7 +89,7 @@ def larger_error(trial: Trial, other: int, weights: Floats) -> float:
 
     None for one fold, as in the tables.
     """
-    p_value = compare(trial, other).p_value
+    p_value = _compare(trial, other).p_value
     return float("nan") if p_value is None else p_value
 
 
@@ -164,6 +167,11 @@ def _studentise(values: Floats, weights: Floats) -> Floats:
     errors = np.sqrt(variances / size)
     usable = errors > 1e-9
     return np.asarray((means[usable] - values.mean()) / errors[usable])
+
+
+def _compare(trial: Trial, other: int) -> Paired:
+    first, second = trial.confusion[0], trial.confusion[other]
+    return compare_paired(first, second, trial.folds.tolist(), metrics.uar)
 
 
 def _differences(trial: Trial, other: int) -> Floats:

@@ -15,8 +15,8 @@ from benchmarks.simulation.config import SimulationConfig
 from benchmarks.simulation.methods import (
     INTERVALS,
     TESTS,
+    bound_difference,
     by_fold,
-    compare,
     draw_weights,
 )
 from benchmarks.simulation.report import write_report
@@ -138,9 +138,7 @@ def judge(trial: Trial, num_resamples: int, rng: np.random.Generator) -> Numbers
     }
     for name, interval in INTERVALS.items():
         numbers[f"low {name}"], numbers[f"high {name}"] = interval(own, trial.folds, weights)
-    difference = compare(trial, 2).estimate
-    assert difference.low is not None and difference.high is not None
-    numbers["low difference"], numbers["high difference"] = difference.low, difference.high
+    numbers["low difference"], numbers["high difference"] = bound_difference(trial, 2)
     for name, test in TESTS.items():
         numbers[f"equal {name}"] = test(trial, 1, weights)
         numbers[f"weaker {name}"] = test(trial, 2, weights)
