@@ -42,9 +42,7 @@ class BenchmarkConfig(Config):
     """Which folds to run; all if empty."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field((0,), min_length=1)
     """As NumPy and scikit-learn take them."""
-    systems: dict[str, RowConfig] = Field(
-        default_factory=lambda: {name: RowConfig() for name in SYSTEMS if _runs_here(name)}
-    )
+    systems: dict[str, RowConfig] = Field(default_factory=dict)
     """Rows by the name that their files get; every system that is installed if none are named."""
 
     @field_validator("corpus", mode="before")
@@ -110,12 +108,11 @@ def plan_runs(
             can't run here.
         DataError: a fold that is not there or lacks a part, or a class named as a column.
     """
-    if unknown := sorted(set(only) - set(config.systems)):
-        raise ConfigError(f"--only {unknown[0]}: the rows are {', '.join(config.systems)}")
+    systems = choose_rows(config, only)
     if folds.task == "multilabel":
         raise ConfigError(f"{folds.protocol} is multilabel: the systems give a clip one class")
     refuse_taken_names(folds.classes, folds.protocol)
-    rows = {name: _resolve(name, row) for name, row in config.systems.items()}
+    rows = {name: _resolve(name, row) for name, row in systems.items()}
     _refuse_namesakes({name: title for name, (_, title, _) in rows.items()})
     for name in only or rows:
         system, _, settings = rows[name]
@@ -129,7 +126,7 @@ def plan_runs(
                 row=name,
                 system=system,
                 title=title,
-                reduced=config.systems[name].reduced,
+                reduced=systems[name].reduced,
                 settings=settings.model_dump(mode="json"),
                 protocol=folds.protocol,
                 fold=fold.number,
@@ -144,6 +141,20 @@ def plan_runs(
         for seed in config.seeds
         for fold in chosen
     ]
+
+
+def choose_rows(config: BenchmarkConfig, only: Sequence[str]) -> dict[str, RowConfig]:
+    """The recipe's rows; without any, the systems of ``only``, or all that are installed.
+
+    Raises:
+        ConfigError: ``only`` names another row.
+    """
+    known = config.systems or SYSTEMS
+    if unknown := sorted(set(only) - set(known)):
+        raise ConfigError(f"--only {unknown[0]}: the rows are {', '.join(known)}")
+    if config.systems:
+        return config.systems
+    return {name: RowConfig() for name in only or SYSTEMS if only or _runs_here(name)}
 
 
 def refuse_taken_titles(runs: Sequence[Run], output: Path) -> None:
