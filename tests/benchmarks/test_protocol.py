@@ -236,8 +236,12 @@ def test_a_fold_needs_every_part(tones, tmp_path):
         run_benchmark(configure(tones, f"folds={tmp_path / 'f.csv'}"), tmp_path)
 
 
-def test_defaults_run_every_system():
-    assert set(runs.choose_rows(runs.BenchmarkConfig(corpus="x"), ())) == set(SYSTEMS)
+def test_defaults_run_every_system_that_is_installed(monkeypatch):
+    monkeypatch.setattr(runs, "_runs_here", lambda name: name != "ours")
+    rows = runs.choose_rows(runs.BenchmarkConfig(corpus="x"), ())
+    assert set(rows) == set(SYSTEMS) - {"ours"}
+    named = runs.choose_rows(runs.BenchmarkConfig(corpus="x"), ["ours"])
+    assert set(named) == {"ours"}
 
 
 def test_a_stored_file_reads_back_equal(tones, tmp_path):
