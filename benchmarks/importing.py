@@ -150,6 +150,8 @@ def _describe(
 ) -> Provenance:
     """The row's provenance with what is declared and what was found."""
     told = {name: value for name, value in vars(declared).items() if value not in ("", None)}
+    # A run of ours has compared the audio of its pool with that of the test.
+    unchecked = not about.pretraining_data
     for name, value in told.items():
         own = getattr(about, name)
         if own not in ("", None, value):
@@ -161,7 +163,8 @@ def _describe(
     notes = (verdict.note,) if verdict.leak or source.suffix == ".csv" else ()
     if evidence.protocol is not None and evidence.protocol.development:
         notes = (DEVELOPMENT_NOTE, *notes)
-    leaks = (about.leak, verdict.leak, _find_test_corpus(about, evidence.tested_corpus))
+    named = _find_test_corpus(about, evidence.tested_corpus) if unchecked else ""
+    leaks = (about.leak, verdict.leak, named)
     return replace(
         about,
         leak=min(leaks, key=LEAKS.index),

@@ -204,6 +204,23 @@ def test_a_pool_that_names_the_test_corpus_is_transductive(tmp_path):
         assert result.about.leak == leak
 
 
+def test_a_run_of_ours_has_compared_the_audio_of_its_pool_whatever_that_is_called(tmp_path):
+    about = Provenance(
+        system="finetuned",
+        protocol="ravdess-2/x",
+        classes=("angry", "calm"),
+        pretraining_data="ravdess, fold 1 training clips",
+    )
+    frame = pd.DataFrame(
+        [["a", "s", 1, 0, "calm", 0.5, 0.5]],
+        columns=["clip_id", "speaker", "fold", "seed", "label", "angry", "calm"],
+    )
+    Predictions(about, frame).save(tmp_path / "p.parquet")
+    import_predictions(tmp_path / "p.parquet", "Ours", None, tmp_path / "r")
+    (result,) = load_results(tmp_path / "r")
+    assert result.about.leak == ""
+
+
 def test_the_latex_row_is_that_of_the_table(tmp_path):
     import_predictions(write(tmp_path, GOOD), "there", PROTOCOL, tmp_path)
     imported = import_predictions(write(tmp_path, GOOD), "50 % [mine]", PROTOCOL, tmp_path)

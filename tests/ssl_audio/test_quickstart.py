@@ -278,7 +278,9 @@ def test_a_whole_run_from_another_folder(tmp_path):
     assert list((output / "figures").glob("*.png"))
     assert not (output / "prepared.new").exists()
     with (output / "results.csv").open() as file:
-        systems = {row["system"] for row in csv.DictReader(file)}
+        leaks = {row["system"]: row["leak"] for row in csv.DictReader(file)}
+    systems = set(leaks)
+    assert set(leaks.values()) == {""}, "it pretrains on training speakers alone"
     assert {"Chance", "Ours, pretrained", "Ours, from scratch"} <= systems and len(systems) == 8
     end = run.stdout[run.stdout.index("What was learnt") :].splitlines()
     assert "  Tested on 6 clips of 1 speaker, one fold, one seed: indicative only." in end
