@@ -60,6 +60,15 @@ def test_folds_may_come_one_by_one(tmp_path):
     assert result.frame["fold"].tolist() == [1, 2]
 
 
+def save_one(about, path):
+    """A run's file with one clip."""
+    frame = pd.DataFrame(
+        [["a", "s", 1, 0, "calm", 0.5, 0.5]],
+        columns=["clip_id", "speaker", "fold", "seed", "label", "angry", "calm"],
+    )
+    Predictions(about, frame).save(path)
+
+
 def test_a_parquet_keeps_its_provenance_but_for_the_name(tmp_path):
     about = Provenance(
         system="finetuned",
@@ -71,11 +80,7 @@ def test_a_parquet_keeps_its_provenance_but_for_the_name(tmp_path):
         leak="transductive",
         notes=("random weights",),
     )
-    frame = pd.DataFrame(
-        [["a", "s", 1, 0, "calm", 0.5, 0.5]],
-        columns=["clip_id", "speaker", "fold", "seed", "label", "angry", "calm"],
-    )
-    Predictions(about, frame).save(tmp_path / "p.parquet")
+    save_one(about, tmp_path / "p.parquet")
     import_predictions(tmp_path / "p.parquet", "Ours", None, tmp_path / "r")
     (result,) = load_results(tmp_path / "r")
     assert result.about.system == "Ours"
@@ -211,11 +216,7 @@ def test_a_run_of_ours_has_compared_the_audio_of_its_pool_whatever_that_is_calle
         classes=("angry", "calm"),
         pretraining_data="ravdess, fold 1 training clips",
     )
-    frame = pd.DataFrame(
-        [["a", "s", 1, 0, "calm", 0.5, 0.5]],
-        columns=["clip_id", "speaker", "fold", "seed", "label", "angry", "calm"],
-    )
-    Predictions(about, frame).save(tmp_path / "p.parquet")
+    save_one(about, tmp_path / "p.parquet")
     import_predictions(tmp_path / "p.parquet", "Ours", None, tmp_path / "r")
     (result,) = load_results(tmp_path / "r")
     assert result.about.leak == ""
