@@ -18,6 +18,7 @@ from benchmarks.figures.style import (
     add_axes,
     new_figure,
     save_figure,
+    wrap,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (SKY, "D"), (GREY, "v"), (INK, "P"), (INK, "x"))
 """Colours and marks of the methods, in their order."""
+NAME_LETTERS = 33
+"""Of a design in one line beside the axes."""
 LINE_MM = 6.0
 """From one design to the next."""
 
@@ -75,7 +78,7 @@ def _draw_panel(axes: "Axes", rows: pd.DataFrame, required: tuple[float, float])
             linewidth=0.7,
             label=method,
         )
-    axes.set_yticks(range(len(designs)), designs)
+    axes.set_yticks(range(len(designs)), [wrap(design, NAME_LETTERS) for design in designs])
     axes.set_ylim(len(designs) - 0.5, -0.5)
     axes.tick_params(labelsize=FONT_PT, length=2)
     axes.spines[["top", "right"]].set_visible(False)
