@@ -21,7 +21,7 @@ from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.protocols import OpenProtocol, open_protocol
 from ssl_audio.errors import ConfigError, DataError
-from ssl_audio.run_record import GIT_COMMIT, read_run_record, write_run_record
+from ssl_audio.run_record import git_commit, read_run_record, write_run_record
 
 DEVELOPMENT_NOTE = "tested on a development corpus, which recipes are chosen by"
 PROTOCOLS = Path(__file__).resolve().parents[1] / "configs" / "protocols"
@@ -39,6 +39,7 @@ def run_benchmark(config: BenchmarkConfig, output: Path, only: Sequence[str] = (
         UserError: something of the config that is not there, a leak, or older runs that were made
             with other settings or data.
     """
+    git_commit()  # of the code that is running, before others are made
     corpora = [PreparedCorpus.load(root) for root in config.corpus]
     protocol = open_protocol(config.folds, corpora, PROTOCOLS)
     corpus, folds = protocol.corpus, protocol.folds
@@ -131,7 +132,7 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
         test_to_train=folds.test_to_train,
         data=corpus.fingerprint_of(folds),
         split=folds.fingerprint,
-        code=GIT_COMMIT or "",
+        code=git_commit() or "",
         weights=system.weights,
     )
     predictions = _to_predictions(run, folds, test, probabilities, about)

@@ -22,7 +22,7 @@ from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
 from ssl_audio.encoder import AudioEncoderFeatureExtractor
-from ssl_audio.run_record import GIT_COMMIT, write_run_record
+from ssl_audio.run_record import git_commit, write_run_record
 from ssl_audio.session import Session, open_session
 from ssl_audio.training import TrainState
 
@@ -98,7 +98,7 @@ def _finish(
         test_to_train=folds.test_to_train,
         data=corpus.fingerprint_of(folds),
         split=folds.fingerprint,
-        code=GIT_COMMIT or "",
+        code=git_commit() or "",
         weights=pretraining.weights,
     )
     frame = predictions_frame(

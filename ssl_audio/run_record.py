@@ -5,33 +5,13 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ssl_audio.config import Config
 from ssl_audio.errors import DataError
-
-
-def _read_git_commit() -> str | None:
-    """Of the checkout that this package runs from; None in an installed wheel."""
-    folder = Path(__file__).resolve().parent
-    if not (folder.parent / ".git").exists():
-        return None
-    describe = ("describe", "--always", "--exclude=*", "--abbrev=40", "--dirty")
-    try:
-        answer = subprocess.run(
-            ("git", "-C", str(folder), *describe), capture_output=True, text=True, check=False
-        )
-    except OSError:  # no git on this machine
-        return None
-    return answer.stdout.strip() or None
-
-
-GIT_COMMIT = _read_git_commit()
-"""Of the code as it was loaded, which commits made during a run don't change; ends in ``-dirty``
-if tracked files differ from it."""
-
 
 _PACKAGES = (
     "ssl-audio",
@@ -78,7 +58,7 @@ def write_run_record(
         "command": command,
         "config": config.model_dump(mode="json"),
         "seed": seed,
-        "git_commit": GIT_COMMIT,
+        "git_commit": git_commit(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "device": device,
@@ -106,6 +86,26 @@ def read_run_record(output: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         raise DataError(f"{output} holds no finished run (no readable run.json)") from None
     return record
+
+
+@cache
+def git_commit() -> str | None:
+    """Of the checkout that this package runs from; None in an installed wheel.
+
+    Asked for at the start of a run, so that commits made meanwhile don't change the answer. It ends
+    in ``-dirty`` if tracked files differ from the commit.
+    """
+    folder = Path(__file__).resolve().parent
+    if not (folder.parent / ".git").exists():
+        return None
+    describe = ("describe", "--always", "--exclude=*", "--abbrev=40", "--dirty")
+    try:
+        answer = subprocess.run(
+            ("git", "-C", str(folder), *describe), capture_output=True, text=True, check=False
+        )
+    except OSError:  # no git on this machine
+        return None
+    return answer.stdout.strip() or None
 
 
 def _version(package: str) -> str | None:

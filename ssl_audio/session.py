@@ -17,6 +17,7 @@ from ssl_audio.config import Config
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
 from ssl_audio.probing import Precision, choose_attention, choose_precision
+from ssl_audio.run_record import git_commit
 
 
 class TrainConfig(Config):
@@ -106,6 +107,7 @@ def open_session(
     Raises:
         UserError: the folder holds another run, or the checkpoint's run differs, with the key.
     """
+    git_commit()  # of the code that is running, before others are made
     state = PartialState(cpu=not torch.cuda.is_available())
     _check_num_processes(state.num_processes)
     identity = {"data_fingerprint": data_fingerprint, "num_processes": state.num_processes}
