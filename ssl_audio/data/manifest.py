@@ -48,6 +48,8 @@ class Clip:
     source_channels: int | None = None
     source_format: str | None = None
     """Container and encoding as found in the bytes, e.g. ``WAV/PCM_16``."""
+    source_bytes: int | None = None
+    """Size of the file that the audio was read from."""
     peak: float | None = None
     """Largest magnitude, 1.0 is full scale."""
     rms_db: float | None = None
@@ -77,7 +79,7 @@ class Clip:
 
 
 _FLOATS = {"offset_seconds", "peak", "rms_db"}
-_INTS = {"num_samples", "source_sample_rate", "source_channels"}
+_INTS = {"num_samples", "source_sample_rate", "source_channels", "source_bytes"}
 SCHEMA = pa.schema(
     [
         (

@@ -87,11 +87,13 @@ class AudioFiles:
         Raises:
             DataError: it can't be read.
         """
-        audio = decode(self.load(clip.path))
+        encoded = self.load(clip.path)
+        audio = decode(encoded)
         clip = clip.with_measured(
             source_sample_rate=audio.source_sample_rate,
             source_channels=audio.source_channels,
             source_format=audio.source_format,
+            source_bytes=len(encoded),
         )
         return clip, audio.samples
 

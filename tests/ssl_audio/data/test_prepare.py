@@ -62,6 +62,7 @@ def test_ravdess_is_prepared_whole(ravdess, tmp_path):
         assert clip.audio_sha256 == hashlib.sha256(original.tobytes()).hexdigest()
         assert clip.num_samples == len(original)
         assert (clip.source_sample_rate, clip.source_format) == (16_000, "WAV/PCM_16")
+        assert clip.source_bytes == (ravdess / clip.path).stat().st_size
     folds = Folds.load(folds_path(out, "ravdess-speech-8/emobox6"))
     assert preparation.folds == (folds,)
     assert sum(len(fold.test) for fold in folds.folds) == 192
