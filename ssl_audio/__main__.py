@@ -40,6 +40,22 @@ def quickstart(
 
 
 @app.command()
+def download(
+    corpus: Annotated[str, typer.Argument(help="What to fetch: ravdess.")],
+    output: cli.OutputOption,
+    server: Annotated[
+        str, typer.Option("--server", help="Where the published record is.")
+    ] = "https://zenodo.org/",
+) -> None:
+    """Fetch a published corpus; goes on where it stopped, and checks every file's MD5."""
+    from ssl_audio.download import download as fetch
+
+    for path in fetch(corpus, output, server):
+        typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, whole")
+    typer.echo(f"next: python -m ssl_audio prepare {corpus} {output} --output DIR")
+
+
+@app.command()
 def prepare(
     corpus: Annotated[
         str,
