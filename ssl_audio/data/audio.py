@@ -3,7 +3,10 @@
 import hashlib
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +29,10 @@ FULL_SCALE = 32_768
 QUIETEST_DB = -96.3
 """Half of the last bit: the ``rms_db`` of digital silence."""
 
+BLOCK_SECONDS = 31
+"""What lasts less is resampled in one go, what lasts longer while it is read."""
+_READ_SAMPLES = 2**20
+"""Of all channels together that are read at a time."""
 _PLAUSIBLE_RATES_HZ = range(2_000, 768_001)
 _SIZES = re.compile(
     r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
@@ -38,23 +45,27 @@ _STREAMED_BYTES = 2**31 - 2**20
 
 
 @dataclass(frozen=True)
+class Source:
+    """What a file's header says."""
+
+    sample_rate: int
+    """Hz."""
+    channels: int
+    format: str
+    """Container and encoding as found in the bytes, e.g. ``WAV/PCM_16``."""
+
+
+@dataclass(frozen=True)
 class Audio:
     """One decoded file."""
 
     samples: Int16
     """(samples,) int16 mono at 16 kHz."""
-    source_sample_rate: int
-    """Hz."""
-    source_channels: int
-    source_format: str
-    """Container and encoding as found in the bytes, e.g. ``WAV/PCM_16``."""
+    source: Source
 
 
 def decode(encoded: bytes) -> Audio:
     """Decodes a whole audio file, whatever its name says it is.
-
-    Channels are averaged, then resampled (soxr HQ), then rounded and clipped to int16 without
-    dither. Mono 16-bit audio at 16 kHz comes through bit-exact.
 
     Args:
         encoded: the content of the file.
@@ -62,18 +73,38 @@ def decode(encoded: bytes) -> Audio:
     Raises:
         DataError: not audio, cut short, not finite, or no samples; the message names no file.
     """
-    if not encoded:
+    with open_audio(io.BytesIO(encoded)) as (source, blocks):
+        return Audio(np.concatenate(list(blocks)), source)
+
+
+@contextmanager
+def open_audio(file: BinaryIO) -> Iterator[tuple[Source, Iterator[Int16]]]:
+    """Opens an audio file, to be decoded once, block by block.
+
+    Channels are averaged, then resampled (soxr HQ), then rounded and clipped to int16 without
+    dither. Mono 16-bit audio at 16 kHz comes through bit-exact.
+
+    Args:
+        file: open for reading, at its start. A file of the system is read by libsndfile itself,
+            which does not hold the interpreter's lock meanwhile.
+
+    Yields:
+        What the header says, and the audio in blocks of (samples,) int16 mono at 16 kHz, at least
+        one sample each. Of audio up to ``BLOCK_SECONDS`` there is one block.
+
+    Raises:
+        DataError: not audio, cut short, not finite, or no samples; the message names no file. The
+            blocks raise it too: the end of a file may be missing.
+    """
+    if not file.seek(0, io.SEEK_END):
         raise DataError("empty file (0 bytes)")
-    try:
-        with sf.SoundFile(io.BytesIO(encoded)) as file:
-            _refuse_cut_short(file)
-            source = (file.samplerate, file.channels, f"{file.format}/{file.subtype}")
-            samples = _read(file)
-    except sf.LibsndfileError as error:
-        raise DataError(f"can't be decoded as audio: {error.error_string}") from None
-    if not len(samples):
-        raise DataError("no samples in it")
-    return Audio(samples, *source)
+    file.seek(0)
+    with _errors_translated(), _Forward(_by_descriptor(file), closefd=False) as sound:
+        _refuse_cut_short(sound)
+        source = Source(sound.samplerate, sound.channels, f"{sound.format}/{sound.subtype}")
+        if source.sample_rate not in _PLAUSIBLE_RATES_HZ:
+            raise DataError(f"its header gives a sample rate of {source.sample_rate} Hz")
+        yield source, _decode_blocks(sound)
 
 
 def measure(samples: Int16) -> dict[str, int | float | str]:
@@ -92,26 +123,98 @@ def measure(samples: Int16) -> dict[str, int | float | str]:
     }
 
 
-def _read(file: sf.SoundFile) -> Int16:
-    if file.subtype == "PCM_16" and file.channels == 1 and file.samplerate == SAMPLE_RATE:
-        exact: Int16 = file.read(dtype="int16")
-        _refuse_missing(file, len(exact))
-        return exact
-    channels = file.read(dtype="float32", always_2d=True)
-    _refuse_missing(file, len(channels))
-    if not np.isfinite(channels).all():
-        raise DataError("holds NaN or infinite samples")
-    mono = channels.mean(axis=1) if file.channels > 1 else channels[:, 0]
-    return _to_int16(_resample(mono, file.samplerate))
+class _Forward(sf.SoundFile):
+    """Read from start to end.
+
+    soundfile would seek to where it is after every read, which makes libmpg123 forget the bits that
+    an mp3 frame borrows from those before it: the audio would be damaged at every seam.
+    """
+
+    def seekable(self) -> bool:
+        """No."""
+        return False
 
 
-def _resample(mono: Float, source_sample_rate: int) -> Float:
-    if source_sample_rate not in _PLAUSIBLE_RATES_HZ:
-        raise DataError(f"its header gives a sample rate of {source_sample_rate} Hz")
-    if source_sample_rate == SAMPLE_RATE:
-        return mono
-    resampled: Float = soxr.resample(mono, source_sample_rate, SAMPLE_RATE, quality="HQ")
-    return resampled
+def _by_descriptor(file: BinaryIO) -> BinaryIO | int:
+    """The file's number, if it is one of the system's."""
+    try:
+        return file.fileno()
+    except io.UnsupportedOperation:
+        return file
+
+
+@contextmanager
+def _errors_translated() -> Iterator[None]:
+    try:
+        yield
+    except sf.LibsndfileError as error:
+        raise DataError(f"can't be decoded as audio: {error.error_string}") from None
+
+
+def _decode_blocks(file: sf.SoundFile) -> Iterator[Int16]:
+    empty = True
+    with _errors_translated():
+        for block in _read_exact(file) if _is_exact(file) else _read_resampled(file):
+            if len(block):
+                empty = False
+                yield block
+    if empty:
+        raise DataError("no samples in it")
+
+
+def _is_exact(file: sf.SoundFile) -> bool:
+    return (file.subtype, file.channels, file.samplerate) == ("PCM_16", 1, SAMPLE_RATE)
+
+
+def _read_exact(file: sf.SoundFile) -> Iterator[Int16]:
+    for block, _ in _read_blocks(file, "int16"):
+        yield block
+
+
+def _read_resampled(file: sf.SoundFile) -> Iterator[Int16]:
+    """Short audio in one go, which sets the bits that hashes are of; the rest as a stream."""
+    stream: soxr.ResampleStream | None = None
+    for mono, last in _read_blocks(file, "float32"):
+        if not np.isfinite(mono).all():
+            raise DataError("holds NaN or infinite samples")
+        if file.samplerate == SAMPLE_RATE:
+            yield _to_int16(mono)
+        elif last and stream is None:
+            yield _to_int16(soxr.resample(mono, file.samplerate, SAMPLE_RATE, quality="HQ"))
+        else:
+            stream = stream or soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1, quality="HQ")
+            yield _to_int16(stream.resample_chunk(mono, last=last))
+
+
+def _read_blocks(file: sf.SoundFile, dtype: str) -> Iterator[tuple[Any, bool]]:
+    """Blocks of ``BLOCK_SECONDS``, (frames,) mono, each with whether it is the last one.
+
+    The last one is shorter, even if nothing is left for it.
+    """
+    block_frames = BLOCK_SECONDS * file.samplerate
+    num_read, last = 0, False
+    while not last:
+        block = _read_mono(file, block_frames, dtype)
+        num_read += len(block)
+        last = len(block) < block_frames
+        if last:
+            _refuse_missing(file, num_read)
+        yield block, last
+
+
+def _read_mono(file: sf.SoundFile, num_frames: int, dtype: str) -> Any:
+    """(frames,) mean of the channels, as many as there are up to a number."""
+    most = max(_READ_SAMPLES // file.channels, 1)
+    parts: list[Any] = []
+    missing = num_frames
+    while missing:
+        wanted = min(missing, most)
+        channels = file.read(wanted, dtype=dtype, always_2d=True)
+        parts.append(channels.mean(axis=1) if file.channels > 1 else channels[:, 0])
+        missing -= len(channels)
+        if len(channels) < wanted:
+            break
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def _to_int16(mono: Float) -> Int16:

@@ -140,25 +140,25 @@ def _decode_all(listing: Listing, quarantined: list[Quarantined]) -> Iterator[tu
     clips = sorted(listing.clips, key=lambda clip: (clip.clip_id, clip.path))
     last: Clip | None = None
 
-    def decode(clip: Clip) -> tuple[Clip, Int16] | Quarantined:
+    def decode(clip: Clip) -> list[tuple[Clip, Int16]] | Quarantined:
         try:
             _refuse_unwritable(clip.path)
-            clip, samples = listing.decode(clip)
+            parts = list(listing.decode(clip))
         except DataError as error:
             return Quarantined(clip.path, str(error))
-        return clip.with_measured(**measure(samples)), samples
+        return [(part.with_measured(**measure(samples)), samples) for part, samples in parts]
 
     decoded = _map_in_threads(decode, clips)
     for outcome in with_progress(decoded, len(clips), "decode", "clip"):
         if isinstance(outcome, Quarantined):
             quarantined.append(outcome)
             continue
-        clip, samples = outcome
-        if last is not None and clip.clip_id == last.clip_id:
-            quarantined.append(Quarantined(clip.path, _compare_namesakes(last, clip)))
+        first = outcome[0][0]
+        if last is not None and first.clip_id == last.clip_id:
+            quarantined.append(Quarantined(first.path, _compare_namesakes(last, first)))
             continue
-        last = clip
-        yield clip, samples
+        last = first
+        yield from outcome
 
 
 def _compare_namesakes(kept: Clip, second: Clip) -> str:

@@ -1,7 +1,7 @@
 """The contract of a corpus reader: it lists clips, fetches their audio, offers folds."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +26,18 @@ class Listing:
 
     clips: tuple[Clip, ...]
     """Labels only; two clips may claim one ``clip_id``, then one of them is set aside later."""
-    decode: Callable[[Clip], tuple[Clip, Int16]]
+    decode: Callable[[Clip], Iterator[tuple[Clip, Int16]]]
     """Gives the clip with its source fields filled in, and its audio: (samples,) int16 mono at
-    16 kHz. Called from several threads. Raises DataError, whose message becomes the reason why
-    the clip is set aside."""
+    16 kHz; of a long recording its segments one by one, in time order (``segments.split``). Called
+    from several threads. Raises DataError, maybe after some segments; then the whole recording is
+    set aside, and the message is the reason."""
     quarantined: tuple[Quarantined, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences for the user, e.g. how many files were passed over because they are no audio."""
+    stamp: Callable[[Clip], str] | None = None
+    """Gives a text that changes when the clip's audio does (a file's size and time), without
+    reading it. Parts of an interrupted preparation whose stamps are the same are not made again;
+    None: everything is."""
 
 
 class CorpusReader(ABC):

@@ -43,9 +43,8 @@ class Csv(CorpusReader):
             else:
                 clips.append(_to_clip(path, values))
         files = AudioFiles(table.parent, (clip.path for clip in clips))
-        return Listing(
-            tuple(clips), files.decode, tuple(quarantined), _note_missing(header, chosen)
-        )
+        notes = _note_missing(header, chosen)
+        return Listing(tuple(clips), files.decode, tuple(quarantined), notes, files.stamp)
 
 
 def choose_columns(header: list[str], columns: Mapping[str, str], table: Path) -> dict[str, str]:

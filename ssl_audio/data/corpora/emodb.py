@@ -43,7 +43,7 @@ class EmoDb(CorpusReader):
                 clips.append(parse_clip(path))
             except DataError as error:
                 quarantined.append(Quarantined(path, str(error)))
-        return Listing(tuple(clips), files.decode, tuple(quarantined), files.notes)
+        return Listing(tuple(clips), files.decode, tuple(quarantined), files.notes, files.stamp)
 
 
 def parse_clip(path: str) -> Clip:

@@ -1,18 +1,26 @@
 """Audio files below a folder, inside zip archives, or named one per line in a text file."""
 
+import io
 import os
+import shutil
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO, cast
 
-from ssl_audio.data.audio import AUDIO_ENDINGS, Int16, decode
+from ssl_audio.data.audio import AUDIO_ENDINGS, Int16, open_audio
 from ssl_audio.data.manifest import Clip
+from ssl_audio.data.segments import split
 from ssl_audio.errors import DataError, UserError
 
 MEMBER = "::"
 """Parts the path of an archive from the name inside it."""
+MOST_UNPACKED = 2**24
+"""Bytes of one file of an archive that are held in memory."""
 
 
 class AudioFiles:
@@ -81,24 +89,42 @@ class AudioFiles:
             path.parent, {below(path.parent, line.strip()) for line in lines if line.strip()}
         )
 
-    def decode(self, clip: Clip) -> tuple[Clip, Int16]:
-        """Decodes one clip; ``Listing.decode`` of every corpus of files.
+    def decode(self, clip: Clip) -> Iterator[tuple[Clip, Int16]]:
+        """Decodes one file; ``Listing.decode`` of every corpus of files.
 
         Raises:
             DataError: it can't be read.
         """
-        encoded = self.load(clip.path)
-        audio = decode(encoded)
-        clip = clip.with_measured(
-            source_sample_rate=audio.source_sample_rate,
-            source_channels=audio.source_channels,
-            source_format=audio.source_format,
-            source_bytes=len(encoded),
-        )
-        return clip, audio.samples
+        with self.open(clip.path) as file:
+            clip = clip.with_measured(source_bytes=file.seek(0, os.SEEK_END))
+            file.seek(0)
+            with open_audio(file) as (source, blocks):
+                clip = clip.with_measured(
+                    source_sample_rate=source.sample_rate,
+                    source_channels=source.channels,
+                    source_format=source.format,
+                )
+                yield from split(clip, blocks)
 
-    def load(self, path: str) -> bytes:
-        """The bytes of one of the files.
+    def stamp(self, clip: Clip) -> str:
+        """What changes with a file's content; ``Listing.stamp`` of every corpus of files.
+
+        Size and time of the last change, inside an archive size and CRC; ``missing`` if it is not
+        there.
+        """
+        archive, in_archive, member = clip.path.partition(MEMBER)
+        try:
+            if in_archive and archive in self._archives:
+                info = self._archives[archive].getinfo(member)
+                return f"{info.file_size} bytes, CRC {info.CRC:08x}"
+            status = (self.root / clip.path).stat()
+            return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
+        except (OSError, KeyError):
+            return "missing"
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        """One of the files; what is in an archive is unpacked to memory, or if large to disk.
 
         Raises:
             DataError: it is not there, or its archive is broken.
@@ -106,14 +132,17 @@ class AudioFiles:
         archive, in_archive, member = path.partition(MEMBER)
         try:
             if in_archive and archive in self._archives:
-                return self._archives[archive].read(member)
-            return (self.root / path).read_bytes()
+                opened: IO[bytes] = _unpack(self._archives[archive], member)
+            else:
+                opened = (self.root / path).open("rb")
         except FileNotFoundError:
             raise DataError("no such file") from None
         except OSError as error:
             raise DataError(f"can't be opened: {error.strerror or error}") from None
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             raise DataError(f"can't be unpacked: {error}") from None
+        with opened:
+            yield cast(BinaryIO, opened)
 
 
 def below(root: Path, path: str) -> str:
@@ -142,6 +171,15 @@ def existing(source: Path | None, corpus: str) -> Path:
     if not source.exists():
         raise UserError(f"{source}: no such file or folder")
     return source
+
+
+def _unpack(archive: zipfile.ZipFile, member: str) -> IO[bytes]:
+    size = archive.getinfo(member).file_size
+    unpacked: IO[bytes] = io.BytesIO() if size <= MOST_UNPACKED else tempfile.TemporaryFile()
+    with archive.open(member) as packed:
+        shutil.copyfileobj(packed, unpacked)
+    unpacked.seek(0)
+    return unpacked
 
 
 def _open_archive(path: Path) -> zipfile.ZipFile:

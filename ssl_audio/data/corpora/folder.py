@@ -25,7 +25,7 @@ class Folder(CorpusReader):
         files = AudioFiles.in_folder(existing(source, self.name))
         tree = find_classes(files.paths)
         clips = tuple(map(tree.read_clip, files.paths))
-        return Listing(clips, files.decode, notes=(*files.notes, *tree.notes))
+        return Listing(clips, files.decode, (), (*files.notes, *tree.notes), files.stamp)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class HackerEarth(CorpusReader):
             if unnamed := len(names - rows.keys()):
                 notes.append(f"{unnamed} files of {folder} are not in {TABLES[split]}: unlabelled")
         files = AudioFiles(root, paths)
-        return Listing(tuple(clips), files.decode, tuple(quarantined), tuple(notes))
+        return Listing(tuple(clips), files.decode, tuple(quarantined), tuple(notes), files.stamp)
 
 
 def _read_table(path: Path) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,13 +39,15 @@ class Joined(CorpusReader):
         if not groups:
             raise UserError(f"{source}: expected clips of known speakers with two emotions or more")
 
-        def decode(clip: Clip) -> tuple[Clip, Int16]:
+        def decode(clip: Clip) -> Iterator[tuple[Clip, Int16]]:
             parts = [views[name] for name in clip.clip_id.split(BETWEEN_UTTERANCES)]
-            return clip, np.concatenate(parts)
+            yield clip, np.concatenate(parts)
 
         left = len(speech) - sum(map(len, groups))
         notes = (f"{left} clips could not be joined",) if left else ()
-        return Listing(tuple(map(to_clip, groups)), decode, notes=notes)
+        return Listing(
+            tuple(map(to_clip, groups)), decode, notes=notes, stamp=lambda _: corpus.fingerprint
+        )
 
     def build_folds(self, clips: Sequence[Clip]) -> list[Folds]:
         """See CorpusReader: EmoBox's folds of RAVDESS."""

@@ -46,7 +46,7 @@ class Ravdess(CorpusReader):
         notes = list(files.notes)
         if songs := sum(clip.split == "song" for clip in clips):
             notes.append(f"{songs} clips are songs: kept in the manifest, left out of the folds")
-        return Listing(tuple(clips), files.decode, tuple(quarantined), tuple(notes))
+        return Listing(tuple(clips), files.decode, tuple(quarantined), tuple(notes), files.stamp)
 
     def build_folds(self, clips: Sequence[Clip]) -> list[Folds]:
         """See CorpusReader: EmoBox's folds where all 24 actors are there."""

@@ -1,6 +1,6 @@
 """The built-in synthetic corpus: needs no files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ssl_audio.data.audio import Int16
@@ -20,7 +20,7 @@ class Synthetic(CorpusReader):
         """See CorpusReader; there is no source to give."""
         if source is not None:
             raise UserError(f"prepare synthetic makes its own audio: leave SOURCE {source} out")
-        return Listing(list_clips(self.settings), self._decode)
+        return Listing(list_clips(self.settings), self._decode, stamp=lambda _: str(self.settings))
 
-    def _decode(self, clip: Clip) -> tuple[Clip, Int16]:
-        return clip, render(clip, self.settings.seed)
+    def _decode(self, clip: Clip) -> Iterator[tuple[Clip, Int16]]:
+        yield clip, render(clip, self.settings.seed)

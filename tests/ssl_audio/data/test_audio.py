@@ -35,7 +35,7 @@ def test_16_bit_mono_at_16_khz_comes_through_bit_exact(samples, container):
     audio = decode(encode(samples, format=container))
     np.testing.assert_array_equal(audio.samples, samples)
     assert audio.samples.dtype == np.int16
-    assert audio.source_format == f"{container}/PCM_16"
+    assert audio.source.format == f"{container}/PCM_16"
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE", "PCM_24", "PCM_32"])
@@ -49,7 +49,7 @@ def test_channels_are_averaged():
     left, right = np.int16([1000, -2000, 0]), np.int16([3000, 2000, 32766])
     audio = decode(encode(np.stack([left, right], axis=1)))
     np.testing.assert_array_equal(audio.samples, [2000, 0, 16383])
-    assert audio.source_channels == 2
+    assert audio.source.channels == 2
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 22_050, 44_100, 48_000])
@@ -58,7 +58,7 @@ def test_other_rates_give_the_same_sine(sample_rate, channels):
     stacked = np.stack([sine(sample_rate)] * channels, axis=1)
     audio = decode(encode(stacked, sample_rate))
     assert len(audio.samples) == RATE
-    assert (audio.source_sample_rate, audio.source_channels) == (sample_rate, channels)
+    assert (audio.source.sample_rate, audio.source.channels) == (sample_rate, channels)
     inner = slice(800, -800)
     error = audio.samples[inner] / 32768 - sine(RATE)[inner]
     assert np.abs(error).max() < 1e-3
@@ -76,7 +76,7 @@ def test_too_loud_float_audio_is_clipped_not_wrapped():
 
 def test_mp3_is_read_by_content():
     audio = decode(encode(sine(RATE), format="MP3", subtype="MPEG_LAYER_III"))
-    assert audio.source_format == "MP3/MPEG_LAYER_III"
+    assert audio.source.format == "MP3/MPEG_LAYER_III"
     assert len(audio.samples) == RATE
 
 
@@ -139,5 +139,5 @@ def test_every_real_container_is_read(real_data):
         for path in sorted((real_data / folder).iterdir())[:40:4]:
             audio = decode(path.read_bytes())
             assert len(audio.samples) > 800
-            formats.add(audio.source_format)
+            formats.add(audio.source.format)
     assert {"FLAC/PCM_16", "OGG/OPUS", "MP3/MPEG_LAYER_III"} <= formats

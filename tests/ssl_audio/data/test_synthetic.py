@@ -176,7 +176,7 @@ def test_resonances_equal_a_cascade_of_two_pole_filters():
 
 def test_the_reader_gives_the_same_audio_and_takes_no_source(tmp_path, corpus):
     listing = Synthetic().read(None, {})
-    clip, audio = listing.decode(listing.clips[42])
+    ((clip, audio),) = listing.decode(listing.clips[42])
     np.testing.assert_array_equal(audio, corpus[42][1])
     assert (clip.source_format, clip.source_sample_rate) == ("SYNTHETIC", SAMPLE_RATE)
     with pytest.raises(UserError, match="leave SOURCE"):
