@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.evidence import Evidence
 from finetune.predictions import Predictions
-from ssl_audio.audit import LEAKY_ENDING, Finding, audit_fold, format_report, has_leak
+from ssl_audio.audit import LEAKY_ENDING, Finding, audit_fold, format_findings, has_leak
 from ssl_audio.audit.report import count_of, name_some
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip
@@ -42,12 +42,10 @@ class Verdict:
     def describe(self) -> str:
         """In plain words, for the terminal."""
         head = "leaky" if self.leak else "no leak found in what could be checked"
-        # The first line of a report says what was looked at, which stands below here.
-        found = format_report(self.findings).splitlines()[1:]
         return "\n".join(
             [
                 f"leak verdict: {head}",
-                *(f"  {line}" for line in found),
+                *(f"  {line}" for line in format_findings(self.findings)),
                 f"  checked: {'; '.join(self.checked) or 'nothing'}",
                 f"  not checked: {'; '.join(self.unchecked)}",
             ]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ssl_audio.checkpoint import file_sha256
 from ssl_audio.data.manifest import read_manifest
-from ssl_audio.pretrain import SEEN_CLIPS
-from ssl_audio.run_record import read_run_record
+from ssl_audio.run_record import SEEN_CLIPS, read_run_record
 
 WEIGHTS = "model.safetensors"
 

@@ -81,22 +81,57 @@ def prepare(
 
 @app.command()
 def audit(
-    prepared: Annotated[Path, typer.Argument(help="A prepared corpus or its manifest.parquet.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PREPARED_OR_MANIFEST",
+            help="A prepared corpus, a manifest, a table of audio files or a folder of audio.",
+        ),
+    ],
+    train: Annotated[Path | None, typer.Option("--train", help="List of training clips.")] = None,
+    validation: Annotated[
+        Path | None, typer.Option("--validation", help="List of validation clips.")
+    ] = None,
+    test: Annotated[Path | None, typer.Option("--test", help="List of test clips.")] = None,
     folds: Annotated[
-        Path | None, typer.Option("--folds", help="Folds to audit; default: all of the corpus.")
+        Path | None,
+        typer.Option("--folds", help="Table of folds; default: all that the corpus brings."),
+    ] = None,
+    mapping: MapOption = None,
+    features: Annotated[
+        Path | None, typer.Option("--features", help="Table of features, one row per clip or more.")
+    ] = None,
+    pretraining: Annotated[
+        Path | None, typer.Option("--pretraining", help="Manifest of what pretraining saw.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Folder of a run, whose record is looked at.")
     ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", help="Also write every finding to this file.")
     ] = None,
 ) -> None:
     """Look for leaks between training, validation and test; exit 1 if there is one."""
-    from ssl_audio.audit import audit_prepared, format_report, has_leak, write_json
+    from ssl_audio.audit import format_report, has_leak, write_json
+    from ssl_audio.audit.command import Request, audit
+    from ssl_audio.data.prepare import parse_columns
 
-    findings, protocols = audit_prepared(prepared, folds)
+    request = Request(
+        source=source,
+        train=train,
+        validation=validation,
+        test=test,
+        folds=folds,
+        columns=parse_columns(mapping or []),
+        features=features,
+        pretraining=pretraining,
+        run=run,
+    )
+    audited = audit(request)
     if json is not None:
-        write_json(findings, json)
-    typer.echo(format_report(findings, protocols))
-    if has_leak(findings):
+        write_json(audited.findings, json)
+    typer.echo(format_report(audited))
+    if has_leak(audited.findings):
         raise typer.Exit(1)
 
 

@@ -18,12 +18,9 @@ from ssl_audio.errors import ConfigError
 from ssl_audio.objectives import OBJECTIVES, Objective
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.optim import parameter_groups
-from ssl_audio.run_record import write_run_record
+from ssl_audio.run_record import SEEN_CLIPS, write_run_record
 from ssl_audio.session import Session, TrainConfig, open_session
 from ssl_audio.training import train
-
-SEEN_CLIPS = "pretraining.parquet"
-"""Manifest, beside the encoder, of the clips it was pretrained on."""
 
 
 class PoolConfig(Config):

@@ -13,6 +13,8 @@ from typing import Any
 from ssl_audio.config import Config
 from ssl_audio.errors import DataError
 
+SEEN_CLIPS = "pretraining.parquet"
+"""Manifest, beside a pretrained encoder, of the clips it was pretrained on."""
 _PACKAGES = (
     "ssl-audio",
     "torch",

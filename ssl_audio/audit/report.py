@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+from ssl_audio.audit.remedies import REMEDIES
 from ssl_audio.data.folds import Folds
 
 Severity = Literal["leak", "warning", "note"]
@@ -30,34 +31,68 @@ class Finding:
     """Sets of clip ids: those of one set belong on one side of a split."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What was looked at and what was found."""
+
+    findings: tuple[Finding, ...]
+    protocols: tuple[Folds, ...] = ()
+    looked_at: tuple[str, ...] = ()
+    """What the verdict rests on, e.g. ``the audio of 1440 clips``."""
+    missed: tuple[str, ...] = ()
+    """What could not be looked at, and why."""
+    seconds: float = 0.0
+    """That it took."""
+
+
 def has_leak(findings: Sequence[Finding]) -> bool:
     """Whether any finding is a leak."""
     return any(finding.severity == "leak" for finding in findings)
 
 
-def format_report(findings: Sequence[Finding], protocols: Sequence[Folds] = ()) -> str:
-    """Some lines for the terminal, worst first; folds that share a finding share its line."""
-    looked_at = [f"{folds.protocol} ({len(folds.folds)} folds)" for folds in protocols]
-    counts = Counter(finding.severity for finding in findings)
+def format_report(audit: Audit) -> str:
+    """Some lines for the terminal: the verdict, what was found, what that rests on."""
+    names = [
+        f"{folds.protocol} ({count_of(len(folds.folds), 'fold')})" for folds in audit.protocols
+    ]
+    counts = Counter(finding.severity for finding in audit.findings)
     verdict = ", ".join(count_of(counts[severity], severity) for severity in SEVERITIES)
-    lines = [f"audit of {', '.join(looked_at) or 'the corpus; it has no folds'}: {verdict}"]
-    for _, alike in groupby(sorted(findings, key=_rank), key=_rank):
-        lines.append(_format_alike(list(alike)))
+    lines = [
+        f"audit of {', '.join(names) or 'the corpus; it has no folds'}: {verdict} "
+        f"({audit.seconds:.1f} s)",
+        *format_findings(audit.findings),
+    ]
+    if audit.looked_at:
+        lines.append(f"looked at: {'; '.join(audit.looked_at)}")
+    if audit.missed:
+        lines.append(f"could not be looked at: {'; '.join(audit.missed)}")
     return "\n".join(lines)
 
 
-def _rank(finding: Finding) -> tuple[int, str, str]:
-    return SEVERITIES.index(finding.severity), finding.kind, finding.protocol or ""
+def format_findings(findings: Sequence[Finding]) -> list[str]:
+    """Worst first, one line for each kind and protocol, with what to do about it."""
+    by_kind = sorted(findings, key=lambda finding: (finding.kind, finding.protocol or ""))
+    alike = [list(group) for _, group in groupby(by_kind, lambda f: (f.kind, f.protocol or ""))]
+    alike = [sorted(group, key=_severity_rank) for group in alike]
+    return [_format_alike(group) for group in sorted(alike, key=lambda g: _severity_rank(g[0]))]
+
+
+def _severity_rank(finding: Finding) -> int:
+    return SEVERITIES.index(finding.severity)
 
 
 def _format_alike(findings: Sequence[Finding]) -> str:
     first = findings[0]
-    folds = list(dict.fromkeys(str(item.fold) for item in findings if item.fold is not None))
+    worst = [finding for finding in findings if finding.severity == first.severity]
+    folds = list(dict.fromkeys(str(item.fold) for item in worst if item.fold is not None))
     noun = "fold" if len(folds) == 1 else "folds"
-    place = f"{first.protocol or ''} {noun} {', '.join(folds)}: ".lstrip() if folds else ""
+    place = f"{noun} {name_some(folds, most=8)}" if folds else ""
+    where = " ".join(filter(None, [first.protocol, place]))
     num_others = len({finding.evidence for finding in findings}) - 1
     more = f" (and {num_others} more like it)" if num_others else ""
-    return f"{first.severity}: {first.kind}: {place}{first.evidence}{more}"
+    remedy = f" -> {REMEDIES[first.kind]}" if first.kind in REMEDIES else ""
+    start = f"{first.severity}: {first.kind}: {where}{': ' if where else ''}"
+    return f"{start}{first.evidence}{more}{remedy}"
 
 
 def count_of(number: int, noun: str) -> str:
@@ -66,8 +101,8 @@ def count_of(number: int, noun: str) -> str:
 
 
 def write_json(findings: Sequence[Finding], path: Path) -> None:
-    """Every finding with its groups, as a list of objects."""
-    content = [asdict(finding) for finding in findings]
+    """An object whose ``findings`` are a list of objects, with their groups."""
+    content = {"findings": [asdict(finding) for finding in findings]}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -3,25 +3,27 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from ssl_audio.audit.parts import FoldClips
+from ssl_audio.audit.parts import PAIRS, FoldClips
 from ssl_audio.audit.report import Finding, name_some
 from ssl_audio.data.manifest import Clip
 
 
 def find_shared_speakers(fold: FoldClips) -> Iterator[Finding]:
-    """One finding for every two parts that share speakers; each group is one speaker's clips."""
-    for first, second, severity in fold.pairs():
+    """One finding for every two parts that share speakers; each group is one speaker's clips.
+
+    Training speakers in validation stop training too late, a warning; in test they make the number
+    wrong.
+    """
+    for first, second in PAIRS:
         a, b = by_speaker(fold.parts[first]), by_speaker(fold.parts[second])
         shared = sorted(a.keys() & b.keys())
         if shared:
-            yield Finding(
-                kind="shared_speakers",
-                severity=severity,
-                protocol=fold.protocol,
-                fold=fold.number,
-                evidence=f"{first} and {second} share {len(shared)} of {len(b)} speakers of "
-                f"{second}: {name_some(shared)}",
-                groups=tuple(tuple(a[speaker] + b[speaker]) for speaker in shared),
+            yield fold.report(
+                "shared_speakers",
+                "leak" if second == "test" else "warning",
+                f"{first} and {second} share {len(shared)} of {len(b)} speakers of {second}: "
+                f"{name_some(shared)}",
+                [a[speaker] + b[speaker] for speaker in shared],
             )
 
 
@@ -30,14 +32,12 @@ def find_unknown_speakers(fold: FoldClips) -> Iterator[Finding]:
     everyone = [clip for clips in fold.parts.values() for clip in clips]
     unknown = [clip.clip_id for clip in everyone if clip.speaker is None]
     if unknown:
-        yield Finding(
-            kind="unknown_speakers",
-            severity="note",
-            protocol=fold.protocol,
-            fold=fold.number,
-            evidence=f"the speaker of {len(unknown)} of {len(everyone)} clips is unknown: "
-            "whether parts share speakers can't be told",
-            groups=(tuple(unknown),),
+        yield fold.report(
+            "unknown_speakers",
+            "note",
+            f"the speaker of {len(unknown)} of {len(everyone)} clips is unknown: whether parts "
+            "share speakers can't be told",
+            [unknown],
         )
 
 

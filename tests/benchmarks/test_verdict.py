@@ -154,8 +154,8 @@ def test_training_clips_are_audited(tone_corpus, folds, tmp_path):
     lists = write_training(tmp_path / "train.csv", folds, extra=[(1, tested)])
     verdict = import_predictions(source, "Leaky", TONES, tmp_path, train_clips=lists).verdict
     assert verdict.leak == "leaky"
-    assert {finding.kind for finding in verdict.findings} == {"same_clip", "shared_speakers"}
-    assert f"train and test both name 1 clip: {tested}" in verdict.describe()
+    assert {finding.kind for finding in verdict.findings} == {"identical_audio", "shared_speakers"}
+    assert f"share 1 recording, 1 of them by the same name: {tested}" in verdict.describe()
     assert [result.about.leak for result in load_results(tmp_path)] == ["", "leaky"]
 
 

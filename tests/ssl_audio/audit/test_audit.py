@@ -1,20 +1,19 @@
-import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
-from typer.testing import CliRunner
 
-from ssl_audio.__main__ import app
 from ssl_audio.audit import (
+    Audit,
     audit_fold,
     audit_folds,
-    audit_prepared,
     format_report,
     has_leak,
     refuse_leaks,
 )
+from ssl_audio.audit.command import Request, audit
+from ssl_audio.audit.remedies import REMEDIES
 from ssl_audio.data.folds import Fold, Folds
-from ssl_audio.data.manifest import Clip, write_manifest
+from ssl_audio.data.manifest import Clip
 from ssl_audio.data.splits import build_folds, random5_leaky
 from ssl_audio.errors import DataError, UserError
 
@@ -70,30 +69,44 @@ def test_a_moved_clip_shares_its_speaker(clips, fold, move):
     assert moved.split("-")[0] in finding.evidence
 
 
+SHARED_AUDIO = {
+    ("s0-0", "s5-0"): "identical_audio",
+    ("s4-0", "s5-0"): "identical_audio",
+    ("s0-0", "s4-0"): "validation_in_training",
+}
+
+
 @pytest.mark.parametrize("move", MOVES)
-def test_a_copied_name_is_found(clips, fold, move):
+def test_a_copied_name_is_the_same_audio(clips, fold, move):
     source, target = move
     copied = getattr(fold, source)[0]
     broken = replace(fold, **{target: (*getattr(fold, target), copied)})
     findings = {finding.kind: finding for finding in audit_fold(clips, broken)}
-    assert findings["same_clip"].severity == MOVES[move]
-    assert findings["same_clip"].groups == ((copied,),)
-    assert "identical_audio" not in findings
+    kind = "validation_in_training" if set(move) == {"train", "validation"} else "identical_audio"
+    assert set(findings) == {kind, "shared_speakers"}
+    assert findings[kind].severity == "leak"
+    assert findings[kind].groups == ((copied,),)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "severity"),
-    [("s0-0", "s5-0", "leak"), ("s4-0", "s5-0", "leak"), ("s0-0", "s4-0", "warning")],
-)
-def test_the_same_audio_under_two_names_is_found(clips, fold, first, second, severity):
-    copied = [replace(c, audio_sha256="x") if c.clip_id in (first, second) else c for c in clips]
+@pytest.mark.parametrize("pair", SHARED_AUDIO)
+def test_the_same_audio_under_two_names_is_found(clips, fold, pair):
+    copied = [replace(c, audio_sha256="x") if c.clip_id in pair else c for c in clips]
     (finding,) = audit_fold(copied, fold)
-    assert (finding.kind, finding.severity) == ("identical_audio", severity)
-    assert finding.groups == ((first, second),)
+    assert (finding.kind, finding.severity) == (SHARED_AUDIO[pair], "leak")
+    assert finding.groups == (pair,)
+
+
+def test_clips_that_nobody_decoded_are_told_apart_by_name(clips, fold):
+    unknown = [replace(clip, audio_sha256=None) for clip in clips]
+    assert audit_fold(unknown, fold) == []
+    again = replace(fold, test=(*fold.test, fold.train[0]))
+    kinds = [finding.kind for finding in audit_fold(unknown, again)]
+    assert kinds == ["shared_speakers", "identical_audio"]
 
 
 def test_copies_on_one_side_are_a_note_on_the_corpus(clips, fold):
-    copied = [replace(c, audio_sha256="x") if c.speaker == "s0" else c for c in clips]
+    same = {"audio_sha256": "x", "emotion": "a"}
+    copied = [replace(c, **same) if c.speaker == "s0" else c for c in clips]
     folds = Folds("some-2/x", ("a", "b"), (fold,))
     (finding,) = audit_folds(copied, [folds])
     assert (finding.kind, finding.severity, finding.fold) == ("identical_audio", "note", None)
@@ -133,65 +146,130 @@ def test_refuse_leaks_passes_warnings(clips, fold):
     refuse_leaks(clips, Folds("some-2/x", ("a", "b"), (broken,)), 1)
 
 
+def test_validation_in_training_is_refused(clips, fold):
+    broken = replace(fold, validation=(*fold.validation, fold.train[0]))
+    with pytest.raises(DataError, match=r"fold 1 leaks \(validation_in_training\)"):
+        refuse_leaks(clips, Folds("some-2/x", ("a", "b"), (broken,)), 1)
+
+
+@dataclass(frozen=True)
+class Pair:
+    first: str
+    second: str
+    kind: str
+
+
+@pytest.mark.parametrize("kind", ["near_identical_audio", "augmented_copies", "split_parent"])
+def test_copies_found_in_audio_are_judged_by_where_they_are(clips, fold, kind):
+    folds = Folds("some-2/x", ("a", "b"), (fold,))
+
+    def judge(first, second):
+        findings = audit_folds(clips, [folds], [Pair(first, second, kind)])
+        return [(f.kind, f.severity, f.groups) for f in findings if f.kind != "conflicting_labels"]
+
+    note = (kind, "note", (("s0-0", "s0-2"),))
+    assert judge("s0-2", "s0-0") == [note]
+    for first, second in (("s0-0", "s5-0"), ("s6-0", "s4-0")):
+        pair = tuple(sorted((first, second)))
+        assert judge(first, second) == [(kind, "note", (pair,)), (kind, "leak", (pair,))]
+    pair = ("s0-0", "s4-0")
+    assert judge(*pair)[1:] == [("validation_in_training", "leak", (pair,))]
+    with pytest.raises(DataError, match=rf"leaks \({kind}\)"):
+        refuse_leaks(clips, folds, 1, [Pair("s0-0", "s5-0", kind)])
+    refuse_leaks(clips, folds, 1, [Pair("s0-0", "s0-1", kind)])
+
+
+def test_copies_of_copies_are_one_group(clips, fold):
+    pairs = [Pair("s0-0", "s5-0", "augmented_copies"), Pair("s0-0", "s6-0", "augmented_copies")]
+    (finding,) = audit_fold(clips, fold, copies=pairs)
+    assert finding.groups == (("s0-0", "s5-0", "s6-0"),)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ({"parent": "long"}, {"parent": "long"}),
+        ({"clip_id": "long@0"}, {"clip_id": "long@12.5"}),
+        ({"clip_id": "long"}, {"clip_id": "long@30"}),
+        ({"clip_id": "long"}, {"parent": "long"}),
+    ],
+)
+def test_segments_of_one_recording_on_two_sides(clips, fold, train, test):
+    first, second = replace(clips[0], **train), replace(clips[50], **test)
+    changed = [first, *clips[1:50], second, *clips[51:]]
+    broken = replace(
+        fold, train=(first.clip_id, *fold.train[1:]), test=(second.clip_id, *fold.test[1:])
+    )
+    (finding,) = audit_fold(changed, broken)
+    assert (finding.kind, finding.severity) == ("split_parent", "leak")
+    assert finding.groups == (tuple(sorted((first.clip_id, second.clip_id))),)
+    # Both on one side, or parents of their own: clean.
+    assert audit_fold([first, *clips[1:]], replace(broken, test=fold.test)) == []
+    assert audit_fold([*clips[:50], second, *clips[51:]], replace(broken, train=fold.train)) == []
+
+
+def test_conflicting_labels(clips, fold):
+    same = [replace(c, audio_sha256="x") if c.clip_id in ("s0-0", "s0-1") else c for c in clips]
+    findings = {finding.kind: finding for finding in audit_folds(same, [])}
+    assert findings["conflicting_labels"].severity == "warning"
+    assert findings["conflicting_labels"].groups == (("s0-0", "s0-1"),)
+    assert "s0-0 is a but s0-1 is b" in findings["conflicting_labels"].evidence
+    near = [Pair("s0-0", "s0-3", "near_identical_audio")]
+    assert "conflicting_labels" in {finding.kind for finding in audit_folds(clips, [], near)}
+    unlabelled = [replace(c, emotion=None) if c.clip_id == "s0-1" else c for c in same]
+    agreeing = [Pair("s0-0", "s0-2", "near_identical_audio")]
+    for innocent in (audit_folds(unlabelled, []), audit_folds(clips, [], agreeing)):
+        assert "conflicting_labels" not in {finding.kind for finding in innocent}
+
+
+def test_shared_text_is_a_note(clips, fold):
+    said = {"s0-0": "Kids are talking.", "s5-0": "kids  are talking", "s5-1": "Dogs are sitting"}
+    texts = [replace(clip, text=said.get(clip.clip_id)) for clip in clips]
+    (finding,) = audit_fold(texts, fold)
+    assert (finding.kind, finding.severity) == ("shared_text", "note")
+    assert "1 of 2 texts" in finding.evidence and finding.groups == (("s0-0", "s5-0"),)
+    said["s5-0"] = "something else"
+    assert audit_fold([replace(c, text=said.get(c.clip_id)) for c in clips], fold) == []
+
+
+def test_missing_classes_and_genders_are_notes(clips, fold):
+    women = [replace(c, gender="male" if c.speaker in "s0 s5" else "female") for c in clips]
+    (finding,) = audit_fold(women, fold)
+    assert (finding.kind, finding.severity) == ("missing_class", "note")
+    assert finding.evidence == "validation has no clips of male"
+    without = replace(fold, test=tuple(name for name in fold.test if int(name[-1]) % 2))
+    (finding,) = audit_fold(clips, without)
+    assert finding.evidence == "test has no clips of a"
+    tested = set(fold.test)
+    unlabelled = [replace(c, emotion=None) if c.clip_id in tested else c for c in clips]
+    assert audit_fold(unlabelled, fold) == []
+
+
 def test_report_puts_the_worst_first_and_folds_together(clips):
     leaky = random5_leaky("some", clips)
-    lines = format_report(audit_folds(clips, [leaky]), [leaky]).splitlines()
-    assert lines[0] == "audit of some-2/random5-LEAKY (5 folds): 10 leaks, 5 warnings, no notes"
+    findings = (*audit_folds(clips, [leaky]),)
+    lines = format_report(Audit(findings=findings, protocols=(leaky,), seconds=1.25)).splitlines()
+    assert lines[0] == (
+        "audit of some-2/random5-LEAKY (5 folds): 10 leaks, 5 warnings, no notes (1.2 s)"
+    )
     assert lines[1].startswith("leak: shared_speakers: some-2/random5-LEAKY folds 1, 2, 3, 4, 5: ")
-    assert lines[2].startswith("warning: ")
-    assert len(lines) == 3
+    assert lines[1].endswith(f" -> {REMEDIES['shared_speakers']}")
+    assert len(lines) == 2
 
 
-@pytest.fixture
-def prepared(tmp_path, clips):
-    """What the audit reads of a prepared corpus."""
-    (tmp_path / "folds").mkdir()
-    write_manifest(clips, tmp_path / "manifest.parquet")
-    build_folds("some", clips).save(tmp_path / "folds" / "speakers6.csv")
-    return tmp_path
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, ["audit", *map(str, arguments)])
-
-
-def test_command_exits_0_without_a_leak(prepared):
-    for source in (prepared, prepared / "manifest.parquet"):
-        result = run(source)
-        assert result.exit_code == 0
-        assert result.output == (
-            "audit of some-2/speakers6 (6 folds): no leaks, no warnings, no notes\n"
-        )
-
-
-def test_command_exits_1_on_a_leak_and_writes_json(prepared, clips):
-    leaky, report = prepared / "leaky.csv", prepared / "report.json"
-    random5_leaky("some", clips).save(leaky)
-    result = run(prepared, "--folds", leaky, "--json", report)
-    assert result.exit_code == 1
-    assert "leak: shared_speakers" in result.output
-    findings = json.loads(report.read_text())
-    assert len(findings) == 15
-    assert set(findings[0]) == {"kind", "severity", "protocol", "fold", "evidence", "groups"}
-
-
-def test_command_mistakes(prepared, tmp_path):
-    for arguments, message in [
-        ((tmp_path / "nowhere",), "expected a prepared corpus or a manifest"),
-        ((prepared / "folds",), "expected a prepared corpus or a manifest"),
-        ((prepared, "--folds", tmp_path / "nowhere.csv"), "can't be read"),
-    ]:
-        error = run(*arguments).exception
-        assert isinstance(error, UserError) and message in str(error)
+def test_report_tells_what_was_looked_at(clips):
+    audited = Audit(findings=(), looked_at=("names", "hashes"), missed=("the audio",))
+    assert format_report(audited).splitlines()[1:] == [
+        "looked at: names; hashes",
+        "could not be looked at: the audio",
+    ]
 
 
 @pytest.mark.real_data
 def test_real_ravdess_holds_one_recording_twice(real_data, tmp_path):
-    from ssl_audio.data.prepare import prepare
-
     names = sorted((real_data / "ravdess" / "Actor_07").glob("03-01-03-*.flac"))
-    (tmp_path / "some.txt").write_text("\n".join(map(str, names)))
-    prepare("ravdess", tmp_path / "some.txt", tmp_path / "prepared")
-    (finding,), protocols = audit_prepared(tmp_path / "prepared")
-    assert finding.groups == (("03-01-03-01-02-01-07", "03-01-03-01-02-02-07"),)
-    assert protocols == []
+    listed = tmp_path / "some.csv"
+    listed.write_text("\n".join(["path", *map(str, names)]))
+    findings = audit(Request(source=listed)).findings
+    (group,) = next(finding.groups for finding in findings if finding.kind == "identical_audio")
+    assert [name[-20:] for name in group] == ["03-01-03-01-02-01-07", "03-01-03-01-02-02-07"]

@@ -1,0 +1,139 @@
+"""The command ``audit``: opens what is to be looked at, looks, and says what that took."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ssl_audio.audit.gate import audit_folds
+from ssl_audio.audit.names import ClipNames
+from ssl_audio.audit.others_splits import read_declared_split, read_folds, read_lists
+from ssl_audio.audit.pool import Pool, find_pretraining_pool, read_pool, read_pool_of_run
+from ssl_audio.audit.report import Audit, Finding, count_of
+from ssl_audio.audit.sources import Source, open_source
+from ssl_audio.data.folds import Folds
+from ssl_audio.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to audit, as the command line says it."""
+
+    source: Path
+    """A prepared corpus, a manifest, a table of audio files, a folder of audio."""
+    train: Path | None = None
+    validation: Path | None = None
+    test: Path | None = None
+    folds: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Of tables, by field."""
+    features: Path | None = None
+    """A table of features."""
+    pretraining: Path | None = None
+    """Manifest or prepared folder of what pretraining saw."""
+    run: Path | None = None
+    """Folder of a run of pretraining or fine-tuning."""
+
+    @property
+    def lists(self) -> dict[str, Path]:
+        """The lists of clips that were given, by part."""
+        lists = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {part: path for part, path in lists.items() if path is not None}
+
+
+@dataclass
+class Notebook:
+    """What an audit gathers on its way."""
+
+    findings: list[Finding] = field(default_factory=list)
+    looked_at: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+
+
+def audit(request: Request) -> Audit:
+    """Looks at everything that the request gives.
+
+    Raises:
+        UserError: something that can't be read, or names of clips that are not there.
+    """
+    start = time.monotonic()
+    _refuse_odd(request)
+    with open_source(request.source, request.columns) as source:
+        notebook = Notebook()
+        protocols = _choose_folds(request, source, notebook)
+        _tell_source(source, notebook)
+        notebook.findings += audit_folds(source.clips, protocols)
+        for pool in _read_pools(request, source, notebook):
+            notebook.findings += _look_for(pool, source, protocols)
+    return Audit(
+        findings=tuple(notebook.findings),
+        protocols=tuple(protocols),
+        looked_at=tuple(notebook.looked_at),
+        missed=tuple(notebook.missed),
+        seconds=time.monotonic() - start,
+    )
+
+
+def _refuse_odd(request: Request) -> None:
+    if request.folds is not None and request.lists:
+        raise UserError("--folds and --train, --validation or --test: give one or the other")
+    for option in ("run", "pretraining", "features"):
+        path: Path | None = getattr(request, option)
+        if path is not None and not path.exists():
+            raise UserError(f"--{option} {path}: no such file or folder")
+
+
+def _choose_folds(request: Request, source: Source, notebook: Notebook) -> list[Folds]:
+    """The given lists or folds, else all that the corpus itself brings."""
+    if request.folds is None and not request.lists:
+        declared = read_declared_split(source.clips)
+        return [*source.folds, *([declared] if declared else [])]
+    names = ClipNames(source.clips, source.set_aside)
+    if request.folds is not None:
+        folds, num_lost = read_folds(request.folds, names, request.columns)
+    else:
+        folds, num_lost = read_lists(request.lists, names, request.columns)
+    if num_lost:
+        notebook.missed.append(f"{count_of(num_lost, 'clip')} of the split that can't be read")
+    return [folds]
+
+
+def _tell_source(source: Source, notebook: Notebook) -> None:
+    num_hashed = sum(clip.audio_sha256 is not None for clip in source.clips)
+    notebook.looked_at.append(f"names and labels of {count_of(len(source.clips), 'clip')}")
+    if num_hashed:
+        notebook.looked_at.append(f"the hashed audio of {num_hashed}")
+    if num_hashed < len(source.clips):
+        num_blind = len(source.clips) - num_hashed
+        notebook.missed.append(f"the audio of {count_of(num_blind, 'clip')} that nobody decoded")
+    if source.set_aside:
+        notebook.missed.append(f"{count_of(len(source.set_aside), 'file')} set aside as unusable")
+
+
+def _read_pools(request: Request, source: Source, notebook: Notebook) -> list[Pool]:
+    pools = []
+    if request.pretraining is not None:
+        pools.append(read_pool(request.pretraining))
+    if request.run is not None:
+        pool = read_pool_of_run(request.run)
+        if pool is None:
+            notebook.missed.append(f"what {request.run} was pretrained on, which it does not say")
+        else:
+            pools.append(pool)
+    for pool in pools:
+        notebook.looked_at.append(f"{count_of(len(pool.clips), 'clip')} of pretraining by hash")
+    return pools
+
+
+def _look_for(pool: Pool, source: Source, protocols: list[Folds]) -> list[Finding]:
+    by_id = {clip.clip_id: clip for clip in source.clips}
+    if not protocols:
+        return list(find_pretraining_pool(source.clips, pool))
+    return [
+        finding
+        for folds in protocols
+        for fold in folds.folds
+        for finding in find_pretraining_pool(
+            [by_id[clip_id] for clip_id in fold.test], pool, folds.protocol, fold.number
+        )
+    ]

@@ -1,0 +1,90 @@
+"""Test clips that pretraining has seen, without their labels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_audio.audit.parts import CopyPair
+from ssl_audio.audit.report import Finding, count_of, name_some
+from ssl_audio.data.manifest import Clip, read_manifest
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.errors import DataError
+from ssl_audio.run_record import SEEN_CLIPS, read_run_record
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What pretraining saw."""
+
+    name: str
+    clips: tuple[Clip, ...]
+    corpus: PreparedCorpus | None = None
+    """With its audio, where that is at hand."""
+    copies: tuple[CopyPair, ...] = ()
+    """Clips under test and their copies in the pool, as far as they were looked for."""
+
+
+def read_pool(path: Path) -> Pool:
+    """Of a prepared folder or a manifest.
+
+    Raises:
+        DataError: neither.
+    """
+    manifest = path / "manifest.parquet" if path.is_dir() else path
+    if not manifest.is_file():
+        raise DataError(
+            f"--pretraining {path}: expected a manifest or a prepared corpus, there is none"
+        )
+    if (manifest.parent / "corpus.json").is_file() and manifest.name == "manifest.parquet":
+        corpus = PreparedCorpus.load(manifest.parent)
+        return Pool(str(path), corpus.clips, corpus)
+    return Pool(str(path), tuple(read_manifest(manifest)))
+
+
+def read_pool_of_run(run: Path) -> Pool | None:
+    """Of a run of pretraining, or of the encoder that a fine-tuning run started from.
+
+    None if the run learnt from scratch, or its encoder's pool is not known.
+
+    Raises:
+        DataError: no finished run.
+    """
+    record = read_run_record(run)
+    started_from = record["config"].get("encoder")
+    folders = [run, *([Path(started_from)] if isinstance(started_from, str) else [])]
+    for folder in folders:
+        if (folder / SEEN_CLIPS).is_file():
+            return Pool(str(folder), tuple(read_manifest(folder / SEEN_CLIPS)))
+    return None
+
+
+def find_pretraining_pool(
+    clips: Sequence[Clip], pool: Pool, protocol: str | None = None, fold: int | None = None
+) -> Iterator[Finding]:
+    """A note if pretraining saw clips that are tested, or copies of them.
+
+    Args:
+        clips: the test clips of a fold, or all of a corpus that has no folds.
+        pool: what pretraining saw.
+        protocol: of the fold.
+        fold: its number.
+    """
+    seen = {clip.audio_sha256: clip.clip_id for clip in pool.clips if clip.audio_sha256}
+    ids = {clip.clip_id for clip in clips}
+    groups = {
+        (clip.clip_id, seen[clip.audio_sha256]) for clip in clips if clip.audio_sha256 in seen
+    }
+    groups |= {(copy.first, copy.second) for copy in pool.copies if copy.first in ids}
+    if groups:
+        tested = sorted({name for name, _ in groups})
+        noun = "clip" if fold is None else "test clip"
+        yield Finding(
+            kind="pretraining_pool",
+            severity="note",
+            protocol=protocol,
+            fold=fold,
+            evidence=f"pretraining ({pool.name}) saw {len(tested)} of {count_of(len(ids), noun)}, "
+            f"or copies of them: {name_some(tested)}",
+            # A clip and what the pool calls it, once if that is the same.
+            groups=tuple(tuple(dict.fromkeys(pair)) for pair in sorted(groups)),
+        )
