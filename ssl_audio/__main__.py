@@ -60,12 +60,12 @@ def prepare(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="Its reader: ravdess, hackerearth, emodb, folder, csv, synthetic, joined."
+            help="Its reader: ravdess, hackerearth, emodb, folder, csv, hf, synthetic, joined."
         ),
     ],
     output: cli.OutputOption,
     source: Annotated[
-        Path | None, typer.Argument(help="Folder, zip or table; synthetic needs none.")
+        Path | None, typer.Argument(help="Folder, zip, table or dataset; synthetic needs none.")
     ] = None,
     mapping: MapOption = None,
     strict: Annotated[

@@ -37,13 +37,18 @@ class EmoDb(CorpusReader):
     def read(self, source: Path | None, columns: Mapping[str, str]) -> Listing:
         """See CorpusReader."""
         files = AudioFiles.in_folder(existing(source, self.name))
-        clips, quarantined = [], []
+        clips, quarantined = [], list(files.quarantined)
         for path in files.paths:
             try:
                 clips.append(parse_clip(path))
             except DataError as error:
                 quarantined.append(Quarantined(path, str(error)))
         return Listing(tuple(clips), files.decode, tuple(quarantined), files.notes, files.stamp)
+
+
+def is_name(path: str) -> bool:
+    """Whether a file is named as EMO-DB names its files."""
+    return _NAME.fullmatch(bare_name(path)) is not None
 
 
 def parse_clip(path: str) -> Clip:

@@ -1,11 +1,7 @@
 """Audio files below a folder, inside zip archives, or named one per line in a text file."""
 
-import io
 import os
-import shutil
-import tempfile
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,14 +9,16 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
 from ssl_audio.data.audio import AUDIO_ENDINGS, Int16, open_audio
+from ssl_audio.data.corpora.archives import find_trouble, open_archive, unpack
+from ssl_audio.data.corpora.base import Quarantined
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.segments import split
 from ssl_audio.errors import DataError, UserError
 
 MEMBER = "::"
 """Parts the path of an archive from the name inside it."""
-MOST_UNPACKED = 2**24
-"""Bytes of one file of an archive that are held in memory."""
+VIDEO_ENDINGS = frozenset(".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg".split())
+"""What holds sound that can't be read here."""
 
 
 class AudioFiles:
@@ -32,6 +30,7 @@ class AudioFiles:
         paths: Iterable[str],
         notes: Iterable[str] = (),
         archives: Mapping[str, zipfile.ZipFile] | None = None,
+        quarantined: Iterable[Quarantined] = (),
     ) -> None:
         """Use one of the class methods, or give the paths yourself.
 
@@ -40,39 +39,57 @@ class AudioFiles:
             paths: POSIX paths of files, or ``archive.zip::member``.
             notes: what was passed over while searching.
             archives: open archives by the first part of their members' paths.
+            quarantined: what can't be read, as was seen without opening it.
         """
         self.root = root
         self.paths = tuple(sorted(paths))
         self.notes = tuple(notes)
+        self.quarantined = tuple(quarantined)
         self._archives = dict(archives or {})
 
     @classmethod
     def in_folder(cls, root: Path) -> "AudioFiles":
         """Every audio file below a folder, by ending; hidden files are passed over.
 
+        Links are followed, but no folder is searched twice.
+
         Raises:
             UserError: no such folder.
         """
         if not root.is_dir():
             raise UserError(f"{root}: expected a folder, {_what_is(root)}")
-        paths = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
-        return cls(root, *_choose_audio(paths))
+        paths, unreadable = _walk(root)
+        chosen, notes = _choose_audio(paths)
+        usable, unusable = _part_usable(root, chosen)
+        return cls(root, usable, notes, quarantined=[*unreadable, *unusable])
 
     @classmethod
     def in_archives(cls, root: Path, archives: Iterable[str]) -> "AudioFiles":
         """Every audio file inside zip archives, named relative to the folder they are in.
 
         Raises:
-            UserError: not a zip archive.
+            UserError: none of them is a zip archive.
         """
-        opened = {archive: _open_archive(root / archive) for archive in archives}
-        paths = [
-            f"{archive}{MEMBER}{name}"
+        opened: dict[str, zipfile.ZipFile] = {}
+        quarantined, mistakes = [], []
+        for archive in archives:
+            try:
+                opened[archive] = open_archive(root / archive)
+            except UserError as error:
+                quarantined.append(Quarantined(archive, str(error)))
+                mistakes.append(error)
+        if mistakes and not opened:
+            raise mistakes[0]
+        troubles = {
+            f"{archive}{MEMBER}{member.filename}": find_trouble(member)
             for archive, content in opened.items()
-            for name in content.namelist()
-            if not name.endswith("/")
-        ]
-        return cls(root, *_choose_audio(paths), opened)
+            for member in content.infolist()
+            if not member.is_dir()
+        }
+        chosen, notes = _choose_audio(troubles)
+        usable = [path for path in chosen if troubles[path] is None]
+        quarantined += [Quarantined(path, why) for path in chosen if (why := troubles[path])]
+        return cls(root, usable, notes, opened, quarantined)
 
     @classmethod
     def in_list(cls, path: Path) -> "AudioFiles":
@@ -85,9 +102,9 @@ class AudioFiles:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"list {path} can't be read: {error}") from None
-        return cls(
-            path.parent, {below(path.parent, line.strip()) for line in lines if line.strip()}
-        )
+        paths = {below(path.parent, line.strip()) for line in lines if line.strip()}
+        usable, unusable = _part_usable(path.parent, sorted(paths))
+        return cls(path.parent, usable, quarantined=unusable)
 
     def decode(self, clip: Clip) -> Iterator[tuple[Clip, Int16]]:
         """Decodes one file; ``Listing.decode`` of every corpus of files.
@@ -96,15 +113,7 @@ class AudioFiles:
             DataError: it can't be read.
         """
         with self.open(clip.path) as file:
-            clip = clip.with_measured(source_bytes=file.seek(0, os.SEEK_END))
-            file.seek(0)
-            with open_audio(file) as (source, blocks):
-                clip = clip.with_measured(
-                    source_sample_rate=source.sample_rate,
-                    source_channels=source.channels,
-                    source_format=source.format,
-                )
-                yield from split(clip, blocks)
+            yield from decode_file(clip, file)
 
     def stamp(self, clip: Clip) -> str:
         """What changes with a file's content; ``Listing.stamp`` of every corpus of files.
@@ -132,17 +141,32 @@ class AudioFiles:
         archive, in_archive, member = path.partition(MEMBER)
         try:
             if in_archive and archive in self._archives:
-                opened: IO[bytes] = _unpack(self._archives[archive], member)
+                opened: IO[bytes] = unpack(self._archives[archive], member)
             else:
                 opened = (self.root / path).open("rb")
         except FileNotFoundError:
             raise DataError("no such file") from None
         except OSError as error:
             raise DataError(f"can't be opened: {error.strerror or error}") from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-            raise DataError(f"can't be unpacked: {error}") from None
         with opened:
             yield cast(BinaryIO, opened)
+
+
+def decode_file(clip: Clip, file: BinaryIO) -> Iterator[tuple[Clip, Int16]]:
+    """A clip or its segments, with the source fields filled in, and (samples,) int16 at 16 kHz.
+
+    Raises:
+        DataError: the file can't be decoded, maybe after some segments.
+    """
+    clip = clip.with_measured(source_bytes=file.seek(0, os.SEEK_END))
+    file.seek(0)
+    with open_audio(file) as (source, blocks):
+        clip = clip.with_measured(
+            source_sample_rate=source.sample_rate,
+            source_channels=source.channels,
+            source_format=source.format,
+        )
+        yield from split(clip, blocks)
 
 
 def below(root: Path, path: str) -> str:
@@ -150,9 +174,33 @@ def below(root: Path, path: str) -> str:
     return PurePosixPath(os.path.relpath(root / path.replace("\\", "/"), root)).as_posix()
 
 
-def without_ending(path: str) -> str:
-    """The path without what follows the last dot of its name."""
-    return PurePosixPath(path).with_suffix("").as_posix()
+def choose_ids(paths: Iterable[str]) -> dict[str, str]:
+    """``clip_id`` of each file: its path without its ending.
+
+    Where another file would get the same one (``a.wav`` beside ``a.mp3``), both keep their ending.
+
+    >>> choose_ids(["x/1.wav", "a.wav", "a.mp3"])
+    {'x/1.wav': 'x/1', 'a.wav': 'a.wav', 'a.mp3': 'a.mp3'}
+    """
+    bare = {path: PurePosixPath(path).with_suffix("").as_posix() for path in paths}
+    count = Counter(bare.values())
+    return {
+        path: name if count[name] == 1 and name not in bare else path for path, name in bare.items()
+    }
+
+
+def find_trouble_of(path: Path) -> str | None:
+    """Why something is no file that could be opened; None if it is one."""
+    try:
+        if path.is_file():
+            return None
+        if path.exists():
+            return "is a folder" if path.is_dir() else "is not an ordinary file"
+        return "a link that points to nothing" if path.is_symlink() else "no such file"
+    except OSError as error:
+        return f"can't be opened: {error.strerror}"
+    except ValueError as error:
+        return f"can't be opened: {error}"
 
 
 def bare_name(path: str) -> str:
@@ -173,37 +221,59 @@ def existing(source: Path | None, corpus: str) -> Path:
     return source
 
 
-def _unpack(archive: zipfile.ZipFile, member: str) -> IO[bytes]:
-    size = archive.getinfo(member).file_size
-    unpacked: IO[bytes] = io.BytesIO() if size <= MOST_UNPACKED else tempfile.TemporaryFile()
-    with archive.open(member) as packed:
-        shutil.copyfileobj(packed, unpacked)
-    unpacked.seek(0)
-    return unpacked
+def _part_usable(root: Path, paths: Iterable[str]) -> tuple[list[str], list[Quarantined]]:
+    """The paths of files, and the others with the reason."""
+    troubles = {path: find_trouble_of(root / path) for path in paths}
+    usable = [path for path, why in troubles.items() if why is None]
+    return usable, [Quarantined(path, why) for path, why in troubles.items() if why]
 
 
-def _open_archive(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{path}: expected a zip archive, got {error}: download it again") from None
+def _walk(root: Path) -> tuple[list[str], list[Quarantined]]:
+    """Everything below a folder that is no folder, and the folders that can't be searched."""
+    paths: list[str] = []
+    unreadable: list[Quarantined] = []
+
+    def remember(error: OSError) -> None:
+        folder = below(root, str(error.filename))
+        unreadable.append(Quarantined(folder, f"can't be searched: {error.strerror}"))
+
+    seen = {root.resolve()}
+    for folder, folders, names in os.walk(root, onerror=remember, followlinks=True):
+        here = Path(folder)
+        paths += [(here / name).relative_to(root).as_posix() for name in names]
+        new = {(here / name).resolve(): name for name in sorted(folders, reverse=True)}
+        folders[:] = sorted(name for place, name in new.items() if place not in seen)
+        seen |= new.keys()
+    return paths, unreadable
 
 
-def _choose_audio(paths: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Audio files, and a note on the others. macOS leaves ``._NAME.wav`` that are no audio."""
-    chosen, other = [], Counter[str]()
+def _choose_audio(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Audio files, and notes on the others. macOS leaves ``._NAME.wav`` that are no audio."""
+    chosen, other, videos = [], Counter[str](), Counter[str]()
     for path in sorted(paths):
         pure = PurePosixPath(path.replace(MEMBER, "/"))
-        if any(part.startswith(".") or part == "__MACOSX" for part in pure.parts):
+        # Of a path that leads out of its archive the two dots are no hidden folder.
+        parts = [part for part in pure.parts if part != ".."]
+        if any(part.startswith(".") or part == "__MACOSX" for part in parts):
             continue
-        if pure.suffix.lower() in AUDIO_ENDINGS:
+        ending = pure.suffix.lower()
+        if ending in AUDIO_ENDINGS:
             chosen.append(path)
         else:
-            other[pure.suffix.lower() or "no ending"] += 1
-    if not other:
-        return tuple(chosen), ()
-    endings = ", ".join(f"{count} {ending}" for ending, count in other.most_common(5))
-    return tuple(chosen), (f"passed over files that are not audio: {endings}",)
+            (videos if ending in VIDEO_ENDINGS else other)[ending or "no ending"] += 1
+    notes = []
+    if other:
+        notes.append(f"passed over files that are not audio: {_tell(other)}")
+    if videos:
+        notes.append(
+            f"passed over videos: {_tell(videos)}; to read their sound, extract it first, e.g. "
+            f"ffmpeg -i NAME{min(videos)} -vn NAME.wav"
+        )
+    return chosen, notes
+
+
+def _tell(endings: "Counter[str]") -> str:
+    return ", ".join(f"{count} {ending}" for ending, count in endings.most_common(5))
 
 
 def _what_is(path: Path) -> str:

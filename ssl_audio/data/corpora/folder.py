@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ssl_audio.data.corpora.base import CorpusReader, Listing
-from ssl_audio.data.corpora.files import AudioFiles, existing, without_ending
+from ssl_audio.data.corpora.files import AudioFiles, choose_ids, existing
 from ssl_audio.data.manifest import Clip
 
 SPLITS = frozenset("train training test testing val valid validation dev eval".split())
@@ -24,8 +24,10 @@ class Folder(CorpusReader):
         """See CorpusReader."""
         files = AudioFiles.in_folder(existing(source, self.name))
         tree = find_classes(files.paths)
-        clips = tuple(map(tree.read_clip, files.paths))
-        return Listing(clips, files.decode, (), (*files.notes, *tree.notes), files.stamp)
+        ids = choose_ids(files.paths)
+        clips = tuple(tree.read_clip(path, ids[path]) for path in files.paths)
+        notes = (*files.notes, *tree.notes)
+        return Listing(clips, files.decode, files.quarantined, notes, files.stamp)
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,11 @@ class Tree:
     """The folder right above names the split."""
     notes: tuple[str, ...] = ()
 
-    def read_clip(self, path: str) -> Clip:
+    def read_clip(self, path: str, clip_id: str) -> Clip:
         """What a path says."""
         folders = PurePosixPath(path).parts[:-1]
         return Clip(
-            clip_id=without_ending(path),
+            clip_id=clip_id,
             path=path,
             emotion=folders[self.level] if len(folders) > self.level else None,
             split=folders[self.level - 1].lower()

@@ -3,12 +3,12 @@
 Nothing is known of speakers; many clips are there more than once.
 """
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from ssl_audio.data.corpora.base import CorpusReader, Listing, Quarantined
-from ssl_audio.data.corpora.files import AudioFiles, existing, without_ending
+from ssl_audio.data.corpora.files import AudioFiles, choose_ids, existing
+from ssl_audio.data.corpora.tables import CsvTable, to_text
 from ssl_audio.data.manifest import Clip
 from ssl_audio.errors import DataError, UserError
 
@@ -32,39 +32,52 @@ class HackerEarth(CorpusReader):
             raise UserError(f"{root}: expected the folders {' and '.join(SPLITS)}, got neither")
         found = AudioFiles.in_folder(root)
         paths = [path for path in found.paths if PurePosixPath(path).parts[0] in present]
+        ids = choose_ids(paths)
         clips: list[Clip] = []
-        quarantined: list[Quarantined] = []
+        quarantined = list(found.quarantined)
         notes = list(found.notes)
         for folder, split in present.items():
-            rows = _read_table(root / TABLES[split])
+            labels, unusable = _read_labels(root / TABLES[split])
+            quarantined += unusable
             mine = [path for path in paths if PurePosixPath(path).parts[0] == folder]
-            clips += [_to_clip(path, split, rows) for path in mine]
+            clips += [_to_clip(path, ids[path], split, labels) for path in mine]
             names = {PurePosixPath(path).name for path in mine}
+            seen = {PurePosixPath(item.path).name for item in found.quarantined}
             quarantined += [
                 Quarantined(f"{folder}/{name}", f"no such file, but {TABLES[split]} names it")
-                for name in sorted(rows.keys() - names)
+                for name in sorted(labels.keys() - names - seen)
             ]
-            if unnamed := len(names - rows.keys()):
+            if unnamed := len(names - labels.keys()):
                 notes.append(f"{unnamed} files of {folder} are not in {TABLES[split]}: unlabelled")
         files = AudioFiles(root, paths)
         return Listing(tuple(clips), files.decode, tuple(quarantined), tuple(notes), files.stamp)
 
 
-def _read_table(path: Path) -> dict[str, str | None]:
-    """Label by file name; None where the table has none."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} can't be read as CSV in UTF-8: {error}") from None
-    if rows and "filename" not in rows[0]:
-        raise DataError(f"{path}: expected a column filename, got {', '.join(rows[0])}")
-    return {row["filename"].strip(): (row.get("emotion") or "").strip() or None for row in rows}
+def _read_labels(path: Path) -> tuple[dict[str, str | None], list[Quarantined]]:
+    """Label by file name, None where the table has none, and the rows that are of no use."""
+    table = CsvTable(path)
+    if "filename" not in table.header:
+        raise DataError(f"{path}: expected a column filename, got {', '.join(table.header)}")
+    labels: dict[str, str | None] = {}
+    unusable: list[Quarantined] = []
+    for row in table.read(("filename", "emotion")):
+        if isinstance(row, Quarantined):
+            unusable.append(row)
+            continue
+        name, label = (to_text(row.cells.get(column)) for column in ("filename", "emotion"))
+        if not name:
+            unusable.append(Quarantined(row.place, "names no file"))
+        elif name in labels:
+            both = f"labelled {label or 'nothing'} here, {labels[name] or 'nothing'} there"
+            unusable.append(Quarantined(row.place, f"second row of {name}: {both}"))
+        else:
+            labels[name] = label or None
+    return labels, unusable
 
 
-def _to_clip(path: str, split: str, labels: Mapping[str, str | None]) -> Clip:
+def _to_clip(path: str, clip_id: str, split: str, labels: Mapping[str, str | None]) -> Clip:
     return Clip(
-        clip_id=without_ending(path),
+        clip_id=clip_id,
         path=path,
         emotion=labels.get(PurePosixPath(path).name),
         split=split,

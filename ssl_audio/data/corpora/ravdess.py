@@ -17,6 +17,8 @@ from ssl_audio.errors import DataError, UserError
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """In the order of their numbers, 01 to 08."""
+FROM_VIDEO, SILENT_VIDEO, AUDIO_ONLY = "01", "02", "03"
+"""The first part of a name. The videos' sound is that of the audio release."""
 CHANNELS = {"01": "speech", "02": "song"}
 NUM_ACTORS = 24
 
@@ -37,13 +39,20 @@ class Ravdess(CorpusReader):
     def read(self, source: Path | None, columns: Mapping[str, str]) -> Listing:
         """See CorpusReader."""
         files = find_files(existing(source, self.name))
-        clips, quarantined = [], []
+        clips, quarantined = [], list(files.quarantined)
         for path in files.paths:
             try:
                 clips.append(parse_clip(path))
             except DataError as error:
                 quarantined.append(Quarantined(path, str(error)))
+        clips, twins = _part_twins(clips)
+        quarantined += twins
         notes = list(files.notes)
+        if videos := sum(clip.clip_id.startswith(FROM_VIDEO) for clip in clips):
+            notes.append(
+                f"{videos} clips are the sound of videos ({FROM_VIDEO}-...): the same recordings "
+                f"as the files {AUDIO_ONLY}-... of the audio release, which are not here"
+            )
         if songs := sum(clip.split == "song" for clip in clips):
             notes.append(f"{songs} clips are songs: kept in the manifest, left out of the folds")
         return Listing(tuple(clips), files.decode, tuple(quarantined), tuple(notes), files.stamp)
@@ -64,7 +73,7 @@ def find_files(source: Path) -> AudioFiles:
     """
     if source.is_dir():
         loose = AudioFiles.in_folder(source)
-        archives = sorted(path.name for path in source.glob("*.zip"))
+        archives = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.zip"))
         return loose if loose.paths or not archives else AudioFiles.in_archives(source, archives)
     if source.suffix.lower() == ".zip":
         return AudioFiles.in_archives(source.parent, [source.name])
@@ -73,6 +82,19 @@ def find_files(source: Path) -> AudioFiles:
     raise UserError(
         f"{source}: expected a folder, a .zip as published or a .txt naming one file per line"
     )
+
+
+def _part_twins(clips: Sequence[Clip]) -> tuple[list[Clip], list[Quarantined]]:
+    """Videos' sound is set aside where the same recording of the audio release is there too."""
+    listed = {clip.clip_id for clip in clips}
+    kept, twins = [], []
+    for clip in clips:
+        audio_only = AUDIO_ONLY + clip.clip_id.removeprefix(FROM_VIDEO)
+        if clip.clip_id.startswith(FROM_VIDEO) and audio_only in listed:
+            twins.append(Quarantined(clip.path, f"from a video: same recording as {audio_only}"))
+        else:
+            kept.append(clip)
+    return kept, twins
 
 
 def is_name(path: str) -> bool:
@@ -88,14 +110,14 @@ def parse_clip(path: str) -> Clip:
     ('angry', 'strong', '12', 'female', 'speech')
 
     Raises:
-        DataError: not a published name, or not of an audio recording.
+        DataError: not a published name, or that of a video without sound.
     """
     name = bare_name(path)
     match = _NAME.fullmatch(name)
     if match is None:
         raise DataError("not a RAVDESS name (MM-CC-EE-II-SS-RR-AA, e.g. 03-01-05-02-01-01-12)")
-    if match["modality"] != "03":
-        raise DataError(f"from a video: its audio is that of 03{name[2:]}")
+    if match["modality"] == SILENT_VIDEO:
+        raise DataError("named as a video without sound (02-...)")
     return Clip(
         clip_id=name,
         path=path,

@@ -4,8 +4,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ssl_audio.data.corpora import CORPORA, emodb, guess_corpus, ravdess
+from ssl_audio.data.corpora import CORPORA, emodb, files, guess_corpus, ravdess, tables
+from ssl_audio.data.corpora.files import choose_ids
 from ssl_audio.data.corpora.ravdess import EMOTIONS, is_name, parse_clip
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepare import prepare
@@ -38,6 +41,8 @@ def test_ravdess_name():
 def test_docstring_examples():
     assert doctest.testmod(ravdess) == (0, 2)
     assert doctest.testmod(emodb) == (0, 2)
+    assert doctest.testmod(files) == (0, 1)
+    assert doctest.testmod(tables) == (0, 1)
 
 
 def test_ravdess_emotions_follow_the_published_numbers():
@@ -66,9 +71,41 @@ def test_ravdess_refuses_other_names(name):
         parse_clip(f"Actor_01/{name}.wav")
 
 
-def test_ravdess_refuses_the_audio_of_videos():
-    with pytest.raises(DataError, match="03-01-05-01-01-01-03"):
-        parse_clip("01-01-05-01-01-01-03.wav")
+def test_ravdess_reads_the_sound_of_videos_once(tmp_path, write_noise):
+    for name in ("03-01-05-01-01-01-03", "01-01-05-01-01-01-03", "01-01-06-01-01-01-03"):
+        write_noise(tmp_path / "Actor_03" / f"{name}.wav")
+    write_noise(tmp_path / "02-01-05-01-01-01-03.wav")
+    (tmp_path / "02-01-05-01-01-01-03.mp4").write_bytes(b"film")
+    (tmp_path / "01-01-05-01-01-01-03.MP4").write_bytes(b"film")
+    listing = read("ravdess", tmp_path)
+    clips = {clip.clip_id: clip for clip in listing.clips}
+    assert set(clips) == {"03-01-05-01-01-01-03", "01-01-06-01-01-01-03"}
+    assert clips["01-01-06-01-01-01-03"].emotion == "fearful"
+    assert {item.path: item.reason for item in listing.quarantined} == {
+        "02-01-05-01-01-01-03.wav": "named as a video without sound (02-...)",
+        "Actor_03/01-01-05-01-01-01-03.wav": (
+            "from a video: same recording as 03-01-05-01-01-01-03"
+        ),
+    }
+    videos, sound = listing.notes
+    assert videos == (
+        "passed over videos: 2 .mp4; to read their sound, extract it first, e.g. "
+        "ffmpeg -i NAME.mp4 -vn NAME.wav"
+    )
+    assert sound.startswith("1 clips are the sound of videos (01-...)")
+
+
+def test_ravdess_zips_in_folders_and_one_of_them_broken(tmp_path, write_noise, ravdess_names):
+    for name in ravdess_names([3]):
+        write_noise(tmp_path / "in" / f"{name}.wav")
+    (tmp_path / "all" / "deep").mkdir(parents=True)
+    zip_up(tmp_path / "in", tmp_path / "all" / "deep" / "Audio_Speech_Actors_01-24.zip")
+    (tmp_path / "all" / "Audio_Song_Actors_01-24.zip").write_bytes(b"PK half a download")
+    listing = read("ravdess", tmp_path / "all")
+    assert len(listing.clips) == 8
+    assert listing.clips[0].path.startswith("deep/Audio_Speech_Actors_01-24.zip::03-01-")
+    ((path, reason),) = [(item.path, item.reason) for item in listing.quarantined]
+    assert path == "Audio_Song_Actors_01-24.zip" and "download it again" in reason
 
 
 def test_ravdess_folder_flat_nested_and_deep(tmp_path, write_noise, ravdess_names):
@@ -251,20 +288,20 @@ def test_csv_sets_missing_files_aside(tmp_path, write_noise):
     assert [(item.path, item.reason) for item in listing.quarantined] == [
         ("../audio/2.wav", "no such file"),
         ("t.csv, line 4", "names no file"),
-        (".", "no such file"),
+        (".", "is a folder"),
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "columns", "message"),
     [
-        (b"", {}, "got no rows"),
+        (b"", {}, "expected a column path .* got no columns"),
         (b"path,emotion\n", {}, "got no rows"),
         (
             b"name,emotion\na.wav,sad\n",
             {},
-            r"expected a column path or filename or file, got name, emotion: .*path=COLUMN .*"
-            r"emotion=COLUMN the label, if it is not called emotion or label",
+            r"expected a column path or filename or file or file_name, got name, emotion: .*"
+            r"path=COLUMN .*emotion=COLUMN the label, if it is not called emotion or label",
         ),
         (b"path,emotion\na.wav,sad\n", {"emotion": "Emo"}, "has no column 'Emo', it has path"),
         (b"path,emotion\na\xff.wav,sad\n", {}, "can't be read as CSV in UTF-8"),
@@ -306,6 +343,17 @@ def test_guess_corpus(tmp_path, write_noise, ravdess_names):
     assert guess_corpus(tmp_path / "zips" / "Audio_Speech_Actors_01-24.zip") == "ravdess"
     assert guess_corpus(tmp_path / "mixed") == "folder"
     assert guess_corpus(table) == "csv"
+    for ending in ("tsv", "jsonl", "PARQUET"):
+        table.with_suffix(f".{ending}").touch()
+        assert guess_corpus(table.with_suffix(f".{ending}")) == "csv"
+    for name in ("03a01Fa", "14b10Nd", "08a02Wc"):
+        write_noise(tmp_path / "emo" / "wav" / f"{name}.wav")
+    assert guess_corpus(tmp_path / "emo") == "emodb"
+    (tmp_path / "competition" / "TestAudioFiles").mkdir(parents=True)
+    assert guess_corpus(tmp_path / "competition") == "hackerearth"
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "dataset_dict.json").touch()
+    assert guess_corpus(tmp_path / "saved") == "hf"
     with pytest.raises(UserError, match="no such file or folder"):
         guess_corpus(tmp_path / "nowhere")
     with pytest.raises(UserError, match="got another file"):
@@ -322,6 +370,66 @@ def test_symlinked_audio_is_read(tmp_path, write_noise):
     shutil.rmtree(tmp_path / "store")
     with pytest.raises(DataError, match="no such file"):
         list(listing.decode(listing.clips[0]))
+    ((path, reason),) = [
+        (item.path, item.reason) for item in read("folder", tmp_path / "corpus").quarantined
+    ]
+    assert (path, reason) == ("sad/a.wav", "a link that points to nothing")
+
+
+def test_linked_folders_are_searched_once(tmp_path, write_noise):
+    write_noise(tmp_path / "store" / "a.wav")
+    (tmp_path / "corpus" / "sad").mkdir(parents=True)
+    for name in ("sad/b", "sad/c"):
+        (tmp_path / "corpus" / name).symlink_to(tmp_path / "store")
+    (tmp_path / "corpus" / "sad" / "up").symlink_to(tmp_path / "corpus")
+    write_noise(tmp_path / "corpus" / "sad" / "z.wav")
+    clips = {clip.clip_id: clip.emotion for clip in read("folder", tmp_path / "corpus").clips}
+    assert clips == {"sad/b/a": "sad", "sad/z": "sad"}
+
+
+def test_names_that_differ_in_their_ending_alone_keep_it():
+    assert choose_ids(["a.wav", "a.mp3", "b.wav", "x/a.wav"]) == {
+        "a.wav": "a.wav",
+        "a.mp3": "a.mp3",
+        "b.wav": "b",
+        "x/a.wav": "x/a",
+    }
+    assert choose_ids(["a.wav", "a.wav.flac"]) == {"a.wav": "a", "a.wav.flac": "a.wav.flac"}
+
+
+END = ("", ".wav", ".mp3", ".a")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sets(st.sampled_from([f"{a}{b}{c}" for a in ("a", "b.wav") for b in END for c in END])))
+def test_no_two_files_get_one_id(paths):
+    assert len(set(choose_ids(paths).values())) == len(paths)
+
+
+def test_folder_and_competition_lose_no_namesake(tmp_path, write_noise):
+    for ending in ("wav", "flac"):
+        write_noise(tmp_path / "TrainAudioFiles" / f"1.{ending}", seed=ending)
+    (tmp_path / "train.csv").write_text("emotion,filename\njoy,1.wav\nfear,1.flac\nsad\n")
+    ids = {clip.clip_id for clip in read("folder", tmp_path).clips}
+    assert ids == {"TrainAudioFiles/1.wav", "TrainAudioFiles/1.flac"}
+    listing = read("hackerearth", tmp_path)
+    assert {clip.clip_id: clip.emotion for clip in listing.clips} == {
+        "TrainAudioFiles/1.wav": "joy",
+        "TrainAudioFiles/1.flac": "fear",
+    }
+    assert [(item.path, item.reason) for item in listing.quarantined] == [
+        ("train.csv, line 4", "names no file")
+    ]
+
+
+def test_a_second_row_of_the_competition_s_table_is_told(tmp_path, write_noise):
+    write_competition(tmp_path, write_noise)
+    (tmp_path / "train.csv").write_text("filename,emotion\n1.wav,joy\n1.wav,fear\n2.wav,joy\n")
+    listing = read("hackerearth", tmp_path)
+    assert {clip.emotion for clip in listing.clips if clip.split == "train"} == {"joy"}
+    ((place, reason),) = [(item.path, item.reason) for item in listing.quarantined]
+    assert place == "train.csv, line 3"
+    assert reason == "second row of 1.wav: labelled fear here, joy there"
 
 
 def test_emodb_folder(tmp_path, write_noise):
