@@ -13,6 +13,7 @@ import numpy.typing as npt
 import soundfile as sf
 import soxr
 
+from ssl_audio.data.containers import refuse_faults
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.errors import DataError
 
@@ -71,7 +72,7 @@ def decode(encoded: bytes) -> Audio:
         encoded: the content of the file.
 
     Raises:
-        DataError: not audio, cut short, not finite, or no samples; the message names no file.
+        DataError: as ``open_audio``.
     """
     with open_audio(io.BytesIO(encoded)) as (source, blocks):
         return Audio(np.concatenate(list(blocks)), source)
@@ -93,12 +94,12 @@ def open_audio(file: BinaryIO) -> Iterator[tuple[Source, Iterator[Int16]]]:
         one sample each. Of audio up to ``BLOCK_SECONDS`` there is one block.
 
     Raises:
-        DataError: not audio, cut short, not finite, or no samples; the message names no file. The
-            blocks raise it too: the end of a file may be missing.
+        DataError: not audio, cut short, not finite, constant (silence, say), or no samples; the
+            message names no file. The blocks raise it too: the end of a file may be missing.
     """
     if not file.seek(0, io.SEEK_END):
         raise DataError("empty file (0 bytes)")
-    file.seek(0)
+    refuse_faults(file)
     with _errors_translated(), _Forward(_by_descriptor(file), closefd=False) as sound:
         _refuse_cut_short(sound)
         source = Source(sound.samplerate, sound.channels, f"{sound.format}/{sound.subtype}")
@@ -193,12 +194,17 @@ def _read_blocks(file: sf.SoundFile, dtype: str) -> Iterator[tuple[Any, bool]]:
     """
     block_frames = BLOCK_SECONDS * file.samplerate
     num_read, last = 0, False
+    lowest, highest = np.inf, -np.inf
     while not last:
         block = _read_mono(file, block_frames, dtype)
         num_read += len(block)
+        if len(block):
+            lowest, highest = min(lowest, float(block.min())), max(highest, float(block.max()))
         last = len(block) < block_frames
         if last:
             _refuse_missing(file, num_read)
+            if num_read > 1:
+                _refuse_constant(lowest, highest, 1 if dtype == "int16" else FULL_SCALE)
         yield block, last
 
 
@@ -225,6 +231,16 @@ def _refuse_cut_short(file: sf.SoundFile) -> None:
     for promised, found in _SIZES.findall(file.extra_info):
         if int(found) + _SLOPPY_BYTES < int(promised) < _STREAMED_BYTES:
             raise DataError(f"cut short: its header promises {promised} bytes, it holds {found}")
+
+
+def _refuse_constant(lowest: float, highest: float, scale: int) -> None:
+    """Silence and a mere offset, or what would be one of them after rounding to 16 bit."""
+    level = round(lowest * scale) if np.isfinite((lowest, highest)).all() else None
+    if level is None or level != round(highest * scale):
+        return
+    if level:
+        raise DataError(f"constant: every sample is {level / FULL_SCALE:.4f} of full scale")
+    raise DataError("silence: every sample is zero")
 
 
 def _refuse_missing(file: sf.SoundFile, num_read: int) -> None:
