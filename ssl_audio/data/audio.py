@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,11 +138,14 @@ class _Forward(sf.SoundFile):
 
 
 def _by_descriptor(file: BinaryIO) -> BinaryIO | int:
-    """The file's number, if it is one of the system's."""
+    """The file's number, if it is one of the system's, at its start."""
     try:
-        return file.fileno()
+        descriptor = file.fileno()
     except io.UnsupportedOperation:
         return file
+    # The file's own seek may move within its buffer alone.
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 @contextmanager

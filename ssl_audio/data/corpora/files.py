@@ -251,7 +251,7 @@ def _choose_audio(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     """Audio files, and notes on the others. macOS leaves ``._NAME.wav`` that are no audio."""
     chosen, other, videos = [], Counter[str](), Counter[str]()
     for path in sorted(paths):
-        pure = PurePosixPath(path.replace(MEMBER, "/"))
+        pure = PurePosixPath(path.replace(MEMBER, "/").replace("\\", "/"))
         # Of a path that leads out of its archive the two dots are no hidden folder.
         parts = [part for part in pure.parts if part != ".."]
         if any(part.startswith(".") or part == "__MACOSX" for part in parts):

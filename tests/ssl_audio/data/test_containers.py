@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from ssl_audio.data.audio import decode
+from ssl_audio.data.audio import decode, open_audio
 from ssl_audio.data.containers import refuse_faults
 from ssl_audio.errors import DataError
 
@@ -93,6 +93,16 @@ def test_an_mp3_of_several_joined_end_to_end():
     with pytest.raises(DataError, match=f"goes on after the {len(first)} bytes it tells of"):
         decode(first + second)
     assert len(decode(first + b"TAG" + bytes(125)).samples) == 16_000
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "OPUS"), ("WAV", "PCM_16")]
+)
+def test_files_of_the_system_are_read_from_their_start(format, subtype, tmp_path):
+    encoded = encode(format, subtype)
+    (tmp_path / "a").write_bytes(encoded)
+    with (tmp_path / "a").open("rb") as file, open_audio(file) as (_, blocks):
+        np.testing.assert_array_equal(np.concatenate(list(blocks)), decode(encoded).samples)
 
 
 @pytest.mark.parametrize("content", [b"", b"I", b"ID3", b"OggS", b"\xff\xfb", bytes(99)])
