@@ -3,25 +3,23 @@
 import csv
 import os
 import shutil
+import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
-from ssl_audio.data.audio import Int16, measure
+from ssl_audio.data.aside import folder_aside, link, swap_in
 from ssl_audio.data.corpora import CORPORA, CorpusReader, Listing, Quarantined
 from ssl_audio.data.folds import Folds
+from ssl_audio.data.journal import Journal
 from ssl_audio.data.manifest import SAMPLE_RATE, Clip
-from ssl_audio.data.prepared import PreparedCorpus, folds_path, write_corpus
+from ssl_audio.data.portions import Outcome, Portion, decode_portion, divide
+from ssl_audio.data.prepared import PreparedCorpus, describe_corpus, folds_path, shard_name
 from ssl_audio.errors import DataError, UserError
-from ssl_audio.progress import with_progress
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from ssl_audio.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,8 @@ class Preparation:
     notes: tuple[str, ...]
     """What else the user should know, e.g. why there are no folds."""
     wall_seconds: float
+    num_taken_over: int = 0
+    """Recordings that an interrupted run had decoded."""
 
 
 def prepare(
@@ -46,6 +46,8 @@ def prepare(
     """Reads a corpus and writes the prepared folder: audio, manifest, quarantine, folds, page.
 
     The folder appears whole or not at all; equal sources give equal shards, manifests and folds.
+    What is decoded is kept aside, in ``.NAME.partial``: after an interruption the same call goes
+    on there, and gives the same bytes.
 
     Args:
         name: of a reader in ``CORPORA``.
@@ -60,21 +62,28 @@ def prepare(
     start = time.monotonic()
     listing = _find_reader(name, columns or {}).read(source, columns or {})
     _refuse_foreign(output)
-    quarantined = list(listing.quarantined)
-    with _swapped_in(output) as folder:
-        write_corpus(folder, name, _decode_all(listing, quarantined))
+    portions, set_aside = divide(listing)
+    quarantined = [*listing.quarantined, *set_aside]
+    with folder_aside(output) as aside:
+        journal = Journal(aside)
+        journal.keep(portions if listing.stamp else ())
+        outcomes, num_taken_over = _decode_all(listing, portions, journal)
+        quarantined += [item for outcome in outcomes for item in outcome.quarantined]
         quarantined = sorted(map(_printable, quarantined), key=astuple)
+        folder = _assemble(aside / "whole", name, portions, outcomes, journal)
         corpus = replace(PreparedCorpus.load(folder), root=output)
         _refuse_unusable(corpus, quarantined, source, strict)
         _write_quarantine(quarantined, folder / "quarantine.csv")
         folds, notes = _write_folds(CORPORA[name], corpus.clips, folder)
         _write_page(corpus, folder, quarantined)
+        swap_in(folder, output)
     return Preparation(
         PreparedCorpus.load(output),
         folds,
         tuple(quarantined),
         (*listing.notes, *notes),
         time.monotonic() - start,
+        num_taken_over,
     )
 
 
@@ -109,6 +118,8 @@ def describe(preparation: Preparation) -> str:
         fold = folds.folds[0]
         num_clips = len(fold.train) + len(fold.validation) + len(fold.test)
         lines.append(f"folds: {folds.protocol}, {len(folds.folds)} folds of {num_clips} clips")
+    if preparation.num_taken_over:
+        lines.append(f"taken over from an interrupted run: {preparation.num_taken_over} recordings")
     lines += [f"note: {note}" for note in preparation.notes]
     lines += _describe_quarantine(preparation)
     return "\n".join(lines)
@@ -135,57 +146,90 @@ def _find_reader(name: str, columns: Mapping[str, str]) -> CorpusReader:
     return reader
 
 
-def _decode_all(listing: Listing, quarantined: list[Quarantined]) -> Iterator[tuple[Clip, Int16]]:
-    """Measured clips by clip_id with their audio; what can't be used joins ``quarantined``."""
-    clips = sorted(listing.clips, key=lambda clip: (clip.clip_id, clip.path))
-    last: Clip | None = None
+def _decode_all(
+    listing: Listing, portions: Sequence[Portion], journal: Journal
+) -> tuple[list[Outcome], int]:
+    """What each portion gave, and how many recordings had been decoded before."""
+    outcomes: dict[str, Outcome] = {}
+    num_taken_over = 0
+    stopped = threading.Event()
+    num_recordings = sum(len(portion.clips) for portion in portions)
+    with (
+        progress_bar(num_recordings, "decode", "clip", leave=False) as bar,
+        ThreadPoolExecutor(_num_cores()) as pool,
+    ):
+        advance = _build_advance(bar.update, bar.set_postfix_str, stopped)
 
-    def decode(clip: Clip) -> list[tuple[Clip, Int16]] | Quarantined:
+        def work(portion: Portion) -> tuple[Portion, Outcome, bool]:
+            outcome = journal.find(portion)
+            if outcome is not None:
+                advance(len(portion.clips), 0)
+                return portion, outcome, True
+            shard = journal.shard_path(portion)
+            return portion, decode_portion(portion, listing, shard, advance), False
+
+        futures = [pool.submit(work, portion) for portion in portions]
         try:
-            _refuse_unwritable(clip.path)
-            parts = list(listing.decode(clip))
-        except DataError as error:
-            return Quarantined(clip.path, str(error))
-        return [(part.with_measured(**measure(samples)), samples) for part, samples in parts]
-
-    decoded = _map_in_threads(decode, clips)
-    for outcome in with_progress(decoded, len(clips), "decode", "clip"):
-        if isinstance(outcome, Quarantined):
-            quarantined.append(outcome)
-            continue
-        first = outcome[0][0]
-        if last is not None and first.clip_id == last.clip_id:
-            quarantined.append(Quarantined(first.path, _compare_namesakes(last, first)))
-            continue
-        last = first
-        yield from outcome
+            for future in as_completed(futures):
+                portion, outcome, taken_over = future.result()
+                outcomes[portion.key] = outcome
+                if taken_over:
+                    num_taken_over += len(portion.clips)
+                else:
+                    journal.add(portion, outcome)
+        except BaseException:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [outcomes[portion.key] for portion in portions], num_taken_over
 
 
-def _compare_namesakes(kept: Clip, second: Clip) -> str:
-    audio = "same audio" if second.audio_sha256 == kept.audio_sha256 else "OTHER AUDIO"
-    label = "" if second.emotion == kept.emotion else f", labelled {second.emotion} here"
-    kept_label = f", labelled {kept.emotion} there" if label else ""
-    return f"second file of clip {kept.clip_id}: {kept.path} is kept ({audio}{label}{kept_label})"
+def _build_advance(
+    update: Callable[[int], object], say: Callable[[str, bool], object], stopped: threading.Event
+) -> Callable[[int, int], None]:
+    """Called from any thread with recordings and samples that are done; ends the work if asked."""
+    lock = threading.Lock()
+    num_samples = 0
+
+    def advance(recordings: int, samples: int) -> None:
+        nonlocal num_samples
+        if stopped.is_set():
+            raise InterruptedError("preparing was stopped")
+        with lock:
+            num_samples += samples
+            say(f"{num_samples / SAMPLE_RATE / 3600:.1f} h of audio", False)
+            update(recordings)
+
+    return advance
 
 
-def _map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Results in order; no more than a few are held. Decoding and resampling release the GIL."""
-    num_threads = os.cpu_count() or 1
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(num_threads) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 8 * num_threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+def _num_cores() -> int:
+    """That this process may use. Decoding and resampling release the interpreter's lock."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _refuse_unwritable(path: str) -> None:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise DataError("its name is not UTF-8: rename it") from None
+def _assemble(
+    folder: Path,
+    name: str,
+    portions: Sequence[Portion],
+    outcomes: Sequence[Outcome],
+    journal: Journal,
+) -> Path:
+    """A new folder with the shards in their order under their final names, and the manifest."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    shards = [
+        journal.shard_path(portion)
+        for portion, outcome in zip(portions, outcomes, strict=True)
+        if outcome.clips
+    ]
+    for number, shard in enumerate(shards):
+        link(shard, folder / shard_name(number))
+    clips = [clip for outcome in outcomes for clip in outcome.clips]
+    describe_corpus(folder, name, clips, len(shards))
+    return folder
 
 
 def _printable(item: Quarantined) -> Quarantined:
@@ -200,24 +244,6 @@ def _refuse_foreign(output: Path) -> None:
         raise UserError(
             f"--output {output} exists and is not a prepared corpus: choose another folder"
         )
-
-
-@contextmanager
-def _swapped_in(output: Path) -> Iterator[Path]:
-    """A new folder beside ``output`` that takes its place if the block succeeds."""
-    output = output.resolve()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    old = output.with_name(f".{output.name}.{os.getpid()}.old")
-    aside.mkdir()
-    try:
-        yield aside
-        if output.exists():
-            output.rename(old)
-        aside.rename(output)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _refuse_unusable(

@@ -7,19 +7,18 @@ A folder holds ``data-*.arrow`` (Arrow IPC streams that ``datasets.load_from_dis
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import Clip, read_manifest, write_manifest
+from ssl_audio.data.shards import Int16, ShardWriter, open_shard
 from ssl_audio.errors import DataError
-
-Int16 = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,12 @@ class PreparedCorpus:
                 "make one with python -m ssl_audio prepare"
             ) from None
         clips = tuple(read_manifest(root / "manifest.parquet"))
-        views = tuple(view for shard in about["shards"] for view in _open_shard(root / shard))
+        rows = [row for shard in about["shards"] for row in open_shard(root / shard)]
+        views = tuple(view for _, view in rows)
         lengths = np.array([len(view) for view in views], dtype=np.int64)
-        if len(views) != len(clips) or any(
-            clip.num_samples != length for clip, length in zip(clips, lengths, strict=True)
-        ):
+        if [(clip.clip_id, clip.num_samples) for clip in clips] != [
+            (clip_id, len(view)) for clip_id, view in rows
+        ]:
             raise DataError(f"{root}: shards and manifest disagree; prepare the corpus again")
         return cls(root, about["corpus"], clips, lengths, fingerprint(clips), views)
 
@@ -118,53 +118,48 @@ def fingerprint(clips: Sequence[Clip]) -> str:
 def write_corpus(
     root: Path, name: str, clips_with_audio: Iterable[tuple[Clip, Int16]], shard_bytes: int = 2**28
 ) -> tuple[Clip, ...]:
-    """Writes shards, ``manifest.parquet`` and ``corpus.json`` as the clips come.
+    """Writes a prepared corpus as its clips come.
 
     Args:
-        root: an existing folder; ``corpus.json`` is written last, so a folder with one is whole.
+        root: an existing folder.
         name: of the corpus reader.
         clips_with_audio: measured clips, each with (samples,) int16 at 16 kHz.
         shard_bytes: a new shard starts when this many bytes of audio are in one.
     """
     clips: list[Clip] = []
-    shards: list[str] = []
-    sink: pa.RecordBatchStreamWriter | None = None
-    room = 0
-    for clip, audio in clips_with_audio:
-        if sink is None or room < audio.nbytes:
-            if sink is not None:
-                sink.close()
-            shards.append(f"data-{len(shards):05d}.arrow")
-            sink = pa.ipc.new_stream(root / shards[-1], _SHARD_SCHEMA)
-            room = shard_bytes
-        offsets = pa.array([0, len(audio)], pa.int32())
-        column = pa.ListArray.from_arrays(offsets, pa.array(audio, pa.int16()))
-        sink.write_batch(pa.record_batch([pa.array([clip.clip_id]), column], schema=_SHARD_SCHEMA))
-        room -= audio.nbytes
-        clips.append(clip)
-    if sink is not None:
-        sink.close()
+    num_shards, room = 0, 0
+    with ExitStack() as stack:
+        for clip, audio in clips_with_audio:
+            if not num_shards or room < audio.nbytes:
+                stack.close()
+                shard = stack.enter_context(ShardWriter(root / shard_name(num_shards)))
+                num_shards, room = num_shards + 1, shard_bytes
+            shard.add(clip.clip_id, audio)
+            room -= audio.nbytes
+            clips.append(clip)
+    describe_corpus(root, name, clips, num_shards)
+    return tuple(clips)
+
+
+def describe_corpus(root: Path, name: str, clips: Sequence[Clip], num_shards: int) -> None:
+    """Writes what belongs to shards that are there: manifest and ``corpus.json``.
+
+    Args:
+        root: where ``data-*.arrow`` are; ``corpus.json`` is written last: with it, it is whole.
+        name: of the corpus reader.
+        clips: of all shards, in their order.
+        num_shards: how many there are.
+    """
+    shards = [shard_name(number) for number in range(num_shards)]
     write_manifest(clips, root / "manifest.parquet")
     _describe_for_datasets(root, shards, fingerprint(clips))
     about = {"corpus": name, "shards": shards, "num_clips": len(clips)}
     (root / "corpus.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    return tuple(clips)
 
 
-_SHARD_SCHEMA = pa.schema([("clip_id", pa.string()), ("audio", pa.list_(pa.int16()))])
-
-
-def _open_shard(path: Path) -> list[Int16]:
-    try:
-        reader = pa.ipc.open_stream(pa.memory_map(str(path)))
-        return [
-            batch.column("audio").values.to_numpy(zero_copy_only=True)[
-                batch.column("audio").offsets[0].as_py() : batch.column("audio").offsets[-1].as_py()
-            ]
-            for batch in reader
-        ]
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"shard {path} can't be read: {error}; prepare the corpus again") from None
+def shard_name(number: int) -> str:
+    """File name of a shard; they count from 0."""
+    return f"data-{number:05d}.arrow"
 
 
 def _describe_for_datasets(root: Path, shards: Sequence[str], corpus_fingerprint: str) -> None:

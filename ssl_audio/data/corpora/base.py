@@ -20,6 +20,16 @@ class Quarantined:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What can be known of a recording's file without reading it."""
+
+    num_bytes: int
+    """Its size, by which the work is divided."""
+    change: str
+    """A text that changes when the audio does, e.g. the time of the last change."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """What a reader found, before any audio is decoded."""
@@ -34,10 +44,9 @@ class Listing:
     quarantined: tuple[Quarantined, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences for the user, e.g. how many files were passed over because they are no audio."""
-    stamp: Callable[[Clip], str] | None = None
-    """Gives a text that changes when the clip's audio does (a file's size and time), without
-    reading it. Parts of an interrupted preparation whose stamps are the same are not made again;
-    None: everything is."""
+    stamp: Callable[[Clip], Stamp] | None = None
+    """What an interrupted preparation has decoded is taken over if its stamps are the same; with
+    None everything is decoded again."""
 
 
 class CorpusReader(ABC):

@@ -10,7 +10,7 @@ from typing import IO, BinaryIO, cast
 
 from ssl_audio.data.audio import AUDIO_ENDINGS, Int16, open_audio
 from ssl_audio.data.corpora.archives import find_trouble, open_archive, unpack
-from ssl_audio.data.corpora.base import Quarantined
+from ssl_audio.data.corpora.base import Quarantined, Stamp
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.segments import split
 from ssl_audio.errors import DataError, UserError
@@ -115,21 +115,20 @@ class AudioFiles:
         with self.open(clip.path) as file:
             yield from decode_file(clip, file)
 
-    def stamp(self, clip: Clip) -> str:
-        """What changes with a file's content; ``Listing.stamp`` of every corpus of files.
+    def stamp(self, clip: Clip) -> Stamp:
+        """Size and time of the last change, inside an archive size and CRC.
 
-        Size and time of the last change, inside an archive size and CRC; ``missing`` if it is not
-        there.
+        ``Listing.stamp`` of every corpus of files.
         """
         archive, in_archive, member = clip.path.partition(MEMBER)
         try:
             if in_archive and archive in self._archives:
                 info = self._archives[archive].getinfo(member)
-                return f"{info.file_size} bytes, CRC {info.CRC:08x}"
+                return Stamp(info.file_size, f"CRC {info.CRC:08x}")
             status = (self.root / clip.path).stat()
-            return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
-        except (OSError, KeyError):
-            return "missing"
+            return Stamp(status.st_size, f"{status.st_mtime_ns} ns")
+        except OSError:
+            return Stamp(0, "missing")
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:

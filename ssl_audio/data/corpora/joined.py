@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_audio.data.audio import Int16
-from ssl_audio.data.corpora.base import CorpusReader, Listing
+from ssl_audio.data.corpora.base import CorpusReader, Listing, Stamp
 from ssl_audio.data.corpora.files import existing
 from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import BETWEEN_EMOTIONS, Clip
@@ -45,9 +45,12 @@ class Joined(CorpusReader):
 
         left = len(speech) - sum(map(len, groups))
         notes = (f"{left} clips could not be joined",) if left else ()
-        return Listing(
-            tuple(map(to_clip, groups)), decode, notes=notes, stamp=lambda _: corpus.fingerprint
-        )
+
+        def stamp(clip: Clip) -> Stamp:
+            parts = clip.clip_id.split(BETWEEN_UTTERANCES)
+            return Stamp(sum(views[name].nbytes for name in parts), corpus.fingerprint)
+
+        return Listing(tuple(map(to_clip, groups)), decode, notes=notes, stamp=stamp)
 
     def build_folds(self, clips: Sequence[Clip]) -> list[Folds]:
         """See CorpusReader: EmoBox's folds of RAVDESS."""

@@ -49,8 +49,8 @@ def test_ravdess_is_prepared_whole(ravdess, tmp_path):
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == sorted(
         [
-            *("corpus.html", "corpus.json", "data-00000.arrow", "dataset_info.json"),
-            *("folds", "manifest.parquet", "quarantine.csv", "state.json"),
+            *("corpus.html", "corpus.json", "data-00000.arrow", "data-00001.arrow"),
+            *("dataset_info.json", "folds", "manifest.parquet", "quarantine.csv", "state.json"),
         ]
     )
     corpus = PreparedCorpus.load(out)
@@ -73,7 +73,7 @@ def test_equal_sources_give_equal_bytes(ravdess, tmp_path):
     for name in ("a", "b"):
         prepare("ravdess", ravdess, tmp_path / name)
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*")]
-    assert len(files) == 8
+    assert len(files) == 9
     for path in files:
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
 
@@ -184,6 +184,11 @@ def test_a_failure_leaves_the_older_preparation_alone(classes, tmp_path, monkeyp
     with pytest.raises(OSError, match="no space left"):
         prepare("folder", classes, out)
     assert PreparedCorpus.load(out).fingerprint == before
+    assert hidden_leftovers(tmp_path) == [".out.partial"]
+    monkeypatch.undo()
+    preparation = prepare("folder", classes, out)
+    assert preparation.num_taken_over == 14 and preparation.corpus.fingerprint == before
+    assert "taken over from an interrupted run: 14 recordings" in describe(preparation)
     assert hidden_leftovers(tmp_path) == []
 
 
