@@ -118,31 +118,30 @@ def train_on_test_on(
 
 
 def dedup5(name: str, clips: Sequence[Clip], classes: Sequence[str] | None = None) -> Folds:
-    """Five stratified folds that keep identical audio together, for corpora without speakers.
+    """Five stratified folds for corpora without speakers: no recording is on two sides.
 
-    The different recordings of each class stand in line by the hash of their first clip's name, an
-    order as good as random, and are dealt to the folds in turn; each fold validates on what the
-    next tests.
+    Identical audio stays together, and so do the segments of one recording. The different
+    recordings of each class stand in line by the hash of their first clip's name, an order as good
+    as random, and are dealt to the folds in turn; each fold validates on what the next tests.
 
     Raises:
         DataError: a class with fewer different recordings than folds.
     """
     labelled = [clip for clip in clips if clip.emotion is not None]
-    first: dict[str, Clip] = {}
-    for clip in sorted(labelled, key=id_of):
-        first.setdefault(str(clip.audio_sha256), clip)
-    counts = Counter(str(clip.emotion) for clip in first.values())
+    first = _find_recordings(sorted(labelled, key=id_of))
+    firsts = {clip.clip_id: clip for clip in first.values()}
+    counts = Counter(str(clip.emotion) for clip in firsts.values())
     for emotion, count in sorted(counts.items()):
         if count < NUM_DEDUP_FOLDS:
             raise DataError(
                 f"class {emotion!r} has {count} different recordings, {NUM_DEDUP_FOLDS} folds need "
                 f"at least {NUM_DEDUP_FOLDS}: add clips, or drop or merge the class"
             )
-    line = sorted(first.values(), key=lambda clip: (str(clip.emotion), _shuffled(clip.clip_id)))
+    line = sorted(firsts.values(), key=lambda clip: (str(clip.emotion), _shuffled(clip.clip_id)))
     test = [{id_of(clip) for clip in line[k::NUM_DEDUP_FOLDS]} for k in range(NUM_DEDUP_FOLDS)]
 
     def recording_of(clip: Clip) -> str:
-        return first[str(clip.audio_sha256)].clip_id
+        return first[clip.clip_id].clip_id
 
     deals = by_group(recording_of, test, next_ones(test))
     return assemble_folds(name, "dedup5", classes, labelled, deals)
@@ -190,6 +189,24 @@ def _deal_speakers(clips: Sequence[Clip]) -> list[AbstractSet[str]]:
     line = sorted(num_clips, key=lambda speaker: (genders[speaker], -num_clips[speaker], speaker))
     num_folds = min(NUM_SPEAKER_FOLDS, len(line))
     return [set(line[index::num_folds]) for index in range(num_folds)]
+
+
+def _find_recordings(clips: Sequence[Clip]) -> dict[str, Clip]:
+    """By clip_id, the first clip of the same recording.
+
+    Two clips are of one if they share their audio or their parent, directly or by way of others.
+    """
+    from scipy.cluster.hierarchy import DisjointSet
+
+    recordings = DisjointSet(clip.clip_id for clip in clips)
+    seen: dict[str, str] = {}
+    for clip in clips:
+        for trait in (f"audio {clip.audio_sha256}", f"parent {clip.parent or clip.clip_id}"):
+            recordings.merge(seen.setdefault(trait, clip.clip_id), clip.clip_id)
+    first: dict[str, Clip] = {}
+    for clip in clips:
+        first.setdefault(recordings[clip.clip_id], clip)
+    return {clip.clip_id: first[recordings[clip.clip_id]] for clip in clips}
 
 
 def _shuffled(name: str) -> str:

@@ -2,7 +2,7 @@ from collections import Counter
 from itertools import chain
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from ssl_audio.data.corpora.ravdess import EMOTIONS, Ravdess, parse_clip
@@ -253,6 +253,44 @@ def test_copies_do_not_count_as_recordings():
     ]
     with pytest.raises(DataError, match="class 'rare' has 1 different recordings"):
         dedup5("some", nameless("often", 20) + copies)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=60, max_size=60))
+def test_dedup5_keeps_the_segments_of_a_recording_together(audio):
+    """Thirty recordings of two segments; some segments sound the same as others."""
+    clips = [
+        Clip(
+            clip_id=f"{n // 2:02d}@{n % 2:06d}.00",
+            path="",
+            emotion="ab"[n // 2 % 2],
+            parent=f"{n // 2:02d}",
+            audio_sha256=f"same{sound}" if sound < 3 else f"{n}",
+        )
+        for n, sound in enumerate(audio)
+    ]
+    try:
+        folds = dedup5("some", clips)
+    except DataError:
+        reject()
+    assert_partition(folds, clips)
+    by_id = {clip.clip_id: clip for clip in clips}
+    for fold in folds.folds:
+        for trait in ("parent", "audio_sha256"):
+            parts = [
+                {getattr(by_id[clip_id], trait) for clip_id in part}
+                for part in (fold.train, fold.validation, fold.test)
+            ]
+            assert sum(map(len, parts)) == len(set.union(*parts))
+
+
+def test_segments_do_not_count_as_recordings():
+    segments = [
+        Clip(clip_id=f"x@{n:06d}.00", path="", emotion="rare", parent="x", audio_sha256=f"{n}")
+        for n in range(9)
+    ]
+    with pytest.raises(DataError, match="class 'rare' has 1 different recordings"):
+        dedup5("some", nameless("often", 20) + segments)
 
 
 def test_random5_leaks_speakers_and_trains_on_as_much_as_emobox6():
