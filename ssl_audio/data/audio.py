@@ -101,7 +101,11 @@ def open_audio(file: BinaryIO) -> Iterator[tuple[Source, Iterator[Int16]]]:
     if not file.seek(0, io.SEEK_END):
         raise DataError("empty file (0 bytes)")
     refuse_faults(file)
-    with _errors_translated(), _Forward(_by_descriptor(file), closefd=False) as sound:
+    with (
+        _errors_translated(),
+        _by_descriptor(file) as system_file,
+        _Forward(system_file, closefd=False) as sound,
+    ):
         _refuse_cut_short(sound)
         source = Source(sound.samplerate, sound.channels, f"{sound.format}/{sound.subtype}")
         if source.sample_rate not in _PLAUSIBLE_RATES_HZ:
@@ -137,15 +141,23 @@ class _Forward(sf.SoundFile):
         return False
 
 
-def _by_descriptor(file: BinaryIO) -> BinaryIO | int:
-    """The file's number, if it is one of the system's, at its start."""
+@contextmanager
+def _by_descriptor(file: BinaryIO) -> Iterator[BinaryIO | int]:
+    """The file's number, if it is one of the system's, at its start, and afterwards where it was.
+
+    The file's own seek may move within its buffer alone, and its close relies on the place.
+    """
     try:
         descriptor = file.fileno()
     except io.UnsupportedOperation:
-        return file
-    # The file's own seek may move within its buffer alone.
+        yield file
+        return
+    place = os.lseek(descriptor, 0, os.SEEK_CUR)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
+    try:
+        yield descriptor
+    finally:
+        os.lseek(descriptor, place, os.SEEK_SET)
 
 
 @contextmanager
