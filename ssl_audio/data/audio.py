@@ -141,8 +141,33 @@ class _Forward(sf.SoundFile):
         return False
 
 
+class _InMemory:
+    """A file that is none of the system's, and that refuses bad places as the system does.
+
+    Damaged files make libsndfile seek to before their start. An exception could not pass through
+    it: a traceback would be printed instead.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._refused = False
+        self.read = file.read
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> None:
+        """Stays where it is if there is no such place; ``tell`` says so, once."""
+        try:
+            self._file.seek(offset, whence)
+        except (ValueError, OverflowError):
+            self._refused = True
+
+    def tell(self) -> int:
+        """The place, or -1 after a refusal."""
+        refused, self._refused = self._refused, False
+        return -1 if refused else self._file.tell()
+
+
 @contextmanager
-def _by_descriptor(file: BinaryIO) -> Iterator[BinaryIO | int]:
+def _by_descriptor(file: BinaryIO) -> Iterator["_InMemory | int"]:
     """The file's number, if it is one of the system's, at its start, and afterwards where it was.
 
     The file's own seek may move within its buffer alone, and its close relies on the place.
@@ -150,7 +175,7 @@ def _by_descriptor(file: BinaryIO) -> Iterator[BinaryIO | int]:
     try:
         descriptor = file.fileno()
     except io.UnsupportedOperation:
-        yield file
+        yield _InMemory(file)
         return
     place = os.lseek(descriptor, 0, os.SEEK_CUR)
     os.lseek(descriptor, 0, os.SEEK_SET)

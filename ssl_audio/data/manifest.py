@@ -108,9 +108,10 @@ def read_manifest(path: Path) -> list[Clip]:
     """
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"manifest {path} can't be read: {error}") from None
-    if set(table.column_names) != set(SCHEMA.names):
         odd = sorted(set(table.column_names) ^ set(SCHEMA.names))
+        rows = [] if odd else table.select(SCHEMA.names).cast(SCHEMA).to_pylist()
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"manifest {path} can't be read: {error}") from None
+    if odd:
         raise DataError(f"manifest {path}: missing or unknown columns {', '.join(odd)}")
-    return [Clip(**row) for row in table.to_pylist()]
+    return [Clip(**row) for row in rows]
