@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
+from torch import Tensor
 
 from ssl_audio.config import Config
 from ssl_audio.data.manifest import SAMPLE_RATE
@@ -13,7 +14,7 @@ from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.stream import whole_clips
 from ssl_audio.encoder import AudioEncoder, AudioEncoderFeatureExtractor
 from ssl_audio.encoder_config import AudioEncoderConfig, Size
-from ssl_audio.features import compute_normalisation
+from ssl_audio.features import LogMel, compute_normalisation
 from ssl_audio.objectives.base import to_float
 
 
@@ -53,11 +54,27 @@ def build_encoder(
         indices: (num_clips,) training clips; of many hours an evenly chosen hour is measured.
     """
     encoder = AudioEncoder(config.with_attention(attention))
+    encoder.set_normalisation(*measure_normalisation(encoder.log_mel, corpus, indices))
+    return encoder
+
+
+def measure_normalisation(
+    log_mel: LogMel, corpus: PreparedCorpus, indices: npt.NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per mel band of some clips.
+
+    Args:
+        log_mel: the front end.
+        corpus: prepared.
+        indices: (num_clips,) at least one; of many hours an evenly chosen hour is measured.
+
+    Returns:
+        Two (n_mels,) float32 tensors.
+    """
     hours = corpus.num_samples[indices].sum() / SAMPLE_RATE / 3600
     chosen = indices[:: max(1, round(hours))]
     batches = ((to_float(audio), lengths) for _, audio, lengths in whole_clips(corpus, chosen, 32))
-    encoder.set_normalisation(*compute_normalisation(encoder.log_mel, batches))
-    return encoder
+    return compute_normalisation(log_mel, batches)
 
 
 def count_tokens(config: AudioEncoderConfig, seconds: float) -> int:

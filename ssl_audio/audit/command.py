@@ -5,12 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ssl_audio.audit.feature_table import find_sides, read_features
+from ssl_audio.audit.front_end import check_front_end
 from ssl_audio.audit.gate import audit_folds
 from ssl_audio.audit.names import ClipNames
 from ssl_audio.audit.others_splits import read_declared_split, read_folds, read_lists
+from ssl_audio.audit.oversampled import MOST_ROWS
 from ssl_audio.audit.pool import Pool, find_pretraining_pool, read_pool, read_pool_of_run
 from ssl_audio.audit.report import Audit, Finding, count_of
+from ssl_audio.audit.shortcuts import FEWEST_CLIPS, can_be_judged, find_shortcuts
 from ssl_audio.audit.sources import Source, open_source
+from ssl_audio.audit.table_checks import check_table
 from ssl_audio.data.folds import Folds
 from ssl_audio.errors import UserError
 
@@ -63,8 +68,13 @@ def audit(request: Request) -> Audit:
         protocols = _choose_folds(request, source, notebook)
         _tell_source(source, notebook)
         notebook.findings += audit_folds(source.clips, protocols)
-        for pool in _read_pools(request, source, notebook):
+        _look_for_shortcuts(source, notebook)
+        if request.features is not None:
+            _look_at_features(request.features, request, source, protocols, notebook)
+        for pool in _read_pools(request, notebook):
             notebook.findings += _look_for(pool, source, protocols)
+        if request.run is not None:
+            _look_at_run(request.run, source, notebook)
     return Audit(
         findings=tuple(notebook.findings),
         protocols=tuple(protocols),
@@ -110,14 +120,54 @@ def _tell_source(source: Source, notebook: Notebook) -> None:
         notebook.missed.append(f"{count_of(len(source.set_aside), 'file')} set aside as unusable")
 
 
-def _read_pools(request: Request, source: Source, notebook: Notebook) -> list[Pool]:
+def _look_for_shortcuts(source: Source, notebook: Notebook) -> None:
+    if can_be_judged(source.clips):
+        notebook.findings += find_shortcuts(source.clips)
+        notebook.looked_at.append("what format, length and name tell of the label")
+    else:
+        notebook.missed.append(
+            f"what a file tells of its label: under 2 classes of {FEWEST_CLIPS} clips"
+        )
+
+
+def _look_at_features(
+    path: Path, request: Request, source: Source, protocols: list[Folds], notebook: Notebook
+) -> None:
+    names = ClipNames(source.clips, source.set_aside)
+    table = read_features(path, source.clips, names, request.columns)
+    num_rows, num_features = table.values.shape
+    notebook.looked_at.append(f"{num_rows} rows of {count_of(num_features, 'feature')}")
+    if num_nameless := sum(clip_id is None for clip_id in table.clip_ids):
+        notebook.missed.append(f"whose {num_nameless} rows are that name no clip: taken as made up")
+    if table.num_dropped:
+        notebook.missed.append(f"{count_of(table.num_dropped, 'feature')} with gaps")
+    if num_rows > MOST_ROWS:
+        notebook.missed.append(f"rows between others: over {MOST_ROWS} rows")
+    notebook.findings += check_table(table, find_sides(table, protocols), source.clips)
+
+
+def _look_at_run(run: Path, source: Source, notebook: Notebook) -> None:
+    if source.corpus is None:
+        notebook.missed.append(f"constants of {run}: the manifest brings no audio")
+        return
+    findings, missed = check_front_end(run, source.corpus)
+    notebook.findings += findings
+    if missed is None:
+        notebook.looked_at.append(f"the constants of {run}, recomputed")
+    else:
+        notebook.missed.append(missed)
+
+
+def _read_pools(request: Request, notebook: Notebook) -> list[Pool]:
     pools = []
     if request.pretraining is not None:
         pools.append(read_pool(request.pretraining))
     if request.run is not None:
         pool = read_pool_of_run(request.run)
         if pool is None:
-            notebook.missed.append(f"what {request.run} was pretrained on, which it does not say")
+            notebook.missed.append(
+                f"what {request.run} was pretrained on, if at all: it says nothing"
+            )
         else:
             pools.append(pool)
     for pool in pools:

@@ -1,15 +1,23 @@
 """Other people's splits as folds: three lists, a table of folds, or a column of the manifest."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from ssl_audio.audit.names import ClipNames
 from ssl_audio.audit.tables import cells, find_column, needed_clip_column, read_names, read_table
-from ssl_audio.data.folds import Fold, Folds
+from ssl_audio.data.folds import PARTS, Fold, Folds
 from ssl_audio.data.manifest import Clip
 from ssl_audio.errors import DataError, UserError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+Ints = npt.NDArray[np.int64]
+Strings = npt.NDArray[np.str_]
 PART_OF_NAME = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
@@ -38,7 +46,7 @@ def read_lists(
         )
     named = {part: read_names(path, columns) for part, path in lists.items()}
     found = {part: names.find_all(named[part], path) for part, path in lists.items()}
-    fold = Fold(1, found.get("train", ()), found.get("validation", ()), found.get("test", ()))
+    fold = _make_fold(1, found)
     everything = [name for part in named.values() for name in part]
     return Folds("the given lists", (), (fold,)), names.count_set_aside(everything)
 
@@ -61,71 +69,80 @@ def read_folds(path: Path, names: ClipNames, columns: Mapping[str, str]) -> tupl
             f"{', '.join(table.columns[:8])}: say which one with --map fold=COLUMN or split=COLUMN"
         )
     names.find_all(filter(None, ids), path)
-    folds = cells(table, fold_column) if fold_column else ["1"] * len(ids)
-    parts = _read_parts(cells(table, part_column), path) if part_column else None
+    dealt = read_dealt_rows(table, fold_column, part_column, path)
+    found = [names.find(name) or () if name else () for name in ids]
+
+    def clips_of(places: Iterable[int]) -> tuple[str, ...]:
+        return tuple(sorted({clip_id for place in places for clip_id in found[place]}))
+
+    folds = tuple(
+        _make_fold(number, {part: clips_of(places) for part, places in parts.items()})
+        for number, parts in dealt.items()
+    )
     protocol = cells(table, "protocol")[0] if "protocol" in table.columns else path.stem
-    rows: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for name, fold, part in zip(ids, folds, parts or ["test"] * len(ids), strict=True):
-        if name and fold and part:
-            rows[fold, part] |= set(names.find(name) or ())
-    dealt = _assemble(rows) if parts else _rotate({fold: ids for (fold, _), ids in rows.items()})
-    return Folds(protocol, (), dealt), names.count_set_aside(filter(None, ids))
+    return Folds(protocol, (), folds), names.count_set_aside(filter(None, ids))
+
+
+def read_dealt_rows(
+    table: "pd.DataFrame", fold_column: str | None, part_column: str | None, path: Path
+) -> dict[int, dict[str, Ints]]:
+    """By fold and part, the places of a table's rows; rows without either are left out.
+
+    Without parts, fold k tests its own rows and trains on all others; without folds there is one.
+
+    Raises:
+        DataError: an unknown part, or a single fold without parts.
+    """
+    folds = np.array(cells(table, fold_column) if fold_column else ["1"] * len(table))
+    numbers = _number(set(folds[folds != ""].tolist()))
+    if part_column is None:
+        if len(numbers) < 2:
+            raise DataError(
+                f"{path}: a table of folds without parts needs at least 2 folds, got "
+                f"{', '.join(numbers) or 'none'}: add a column split"
+            )
+        parts = {fold: np.where(folds == fold, "test", "train") for fold in numbers}
+        known = folds != ""
+    else:
+        written = _read_parts(cells(table, part_column), path)
+        parts = {fold: np.where(folds == fold, written, "") for fold in numbers}
+        known = np.ones(len(folds), dtype=bool)
+    return {
+        number: {part: np.flatnonzero((parts[fold] == part) & known) for part in PARTS}
+        for fold, number in numbers.items()
+    }
 
 
 def read_declared_split(clips: Sequence[Clip]) -> Folds | None:
     """The split that a corpus itself declares; None if it has none, or calls other things so."""
-    named = {clip.split.lower() for clip in clips if clip.split is not None}
-    if not named <= PART_OF_NAME.keys() or len({PART_OF_NAME[name] for name in named}) < 2:
+    if not are_parts(clip.split for clip in clips if clip.split is not None):
         return None
-    rows: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    ids: dict[str, list[str]] = {part: [] for part in PARTS}
     for clip in clips:
         if clip.split is not None:
-            rows["1", PART_OF_NAME[clip.split.lower()]].add(clip.clip_id)
-    return Folds("the corpus's own split", (), _assemble(rows))
+            ids[PART_OF_NAME[clip.split.lower()]].append(clip.clip_id)
+    return Folds("the corpus's own split", (), (_make_fold(1, ids),))
 
 
-def read_part(name: str) -> str | None:
-    """``train``, ``validation`` or ``test`` by any of its names; None if it is none."""
-    return PART_OF_NAME.get(name.lower())
+def are_parts(written: Iterable[str]) -> bool:
+    """Whether all names are of parts, and of two at least; empty ones don't count."""
+    named = {name.lower() for name in written if name}
+    return named <= PART_OF_NAME.keys() and len({PART_OF_NAME[name] for name in named}) > 1
 
 
-def _read_parts(written: Sequence[str], path: Path) -> list[str]:
+def _make_fold(number: int, ids: Mapping[str, Iterable[str]]) -> Fold:
+    parts = {part: tuple(sorted(ids.get(part, ()))) for part in PARTS}
+    return Fold(number, parts["train"], parts["validation"], parts["test"])
+
+
+def _read_parts(written: Sequence[str], path: Path) -> Strings:
     """Of every row; empty where the table says nothing."""
-    parts = [read_part(name) if name else "" for name in written]
-    odd = sorted({name for name, part in zip(written, parts, strict=True) if part is None})
-    if odd:
+    if odd := sorted({name for name in written if name and name.lower() not in PART_OF_NAME}):
         raise DataError(
             f"{path}: expected parts train, validation and test, got {odd[0]!r}: rename it, or "
             "leave the column out with a table of folds alone"
         )
-    return [str(part) for part in parts]
-
-
-def _assemble(rows: Mapping[tuple[str, str], set[str]]) -> tuple[Fold, ...]:
-    def ids(fold: str, part: str) -> tuple[str, ...]:
-        return tuple(sorted(rows.get((fold, part), ())))
-
-    return tuple(
-        Fold(number, ids(fold, "train"), ids(fold, "validation"), ids(fold, "test"))
-        for fold, number in _number({fold for fold, _ in rows}).items()
-    )
-
-
-def _rotate(tested: Mapping[str, set[str]]) -> tuple[Fold, ...]:
-    if len(tested) < 2:
-        raise DataError(
-            "a table of folds without parts needs at least 2 folds, got "
-            f"{', '.join(tested) or 'none'}: add a column split"
-        )
-    return tuple(
-        Fold(
-            number,
-            train=tuple(sorted(set().union(*(ids for f, ids in tested.items() if f != fold)))),
-            validation=(),
-            test=tuple(sorted(tested[fold])),
-        )
-        for fold, number in _number(set(tested)).items()
-    )
+    return np.array([PART_OF_NAME.get(name.lower(), "") for name in written])
 
 
 def _number(folds: set[str]) -> dict[str, int]:

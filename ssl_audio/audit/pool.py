@@ -49,13 +49,20 @@ def read_pool_of_run(run: Path) -> Pool | None:
     Raises:
         DataError: no finished run.
     """
-    record = read_run_record(run)
-    started_from = record["config"].get("encoder")
-    folders = [run, *([Path(started_from)] if isinstance(started_from, str) else [])]
-    for folder in folders:
-        if (folder / SEEN_CLIPS).is_file():
-            return Pool(str(folder), tuple(read_manifest(folder / SEEN_CLIPS)))
-    return None
+    origin = find_origin(run)
+    if not (origin / SEEN_CLIPS).is_file():
+        return None
+    return Pool(str(origin), tuple(read_manifest(origin / SEEN_CLIPS)))
+
+
+def find_origin(run: Path) -> Path:
+    """Where a run's encoder was made: the folder of its pretraining, else the run itself.
+
+    Raises:
+        DataError: no finished run.
+    """
+    started_from = read_run_record(run)["config"].get("encoder")
+    return Path(started_from) if isinstance(started_from, str) else run
 
 
 def find_pretraining_pool(

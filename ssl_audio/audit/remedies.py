@@ -13,7 +13,6 @@ REMEDIES = {
     "shared_text": "say that the texts were seen, or test on others as well",
     "missing_class": "say which part lacks what: its score is of the others",
     "shortcut_label": "bring all files to one format before anything is learnt",
-    "label_in_name": "let no model read names or folders",
     "oversampled_rows": "split first, then oversample the training part",
     "normalisation_leak": "take the constants from the training part alone",
     "speaker_statistics": "normalise by training speakers, or call the result transductive",

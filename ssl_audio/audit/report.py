@@ -14,6 +14,9 @@ from ssl_audio.data.folds import Folds
 Severity = Literal["leak", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("leak", "warning", "note")
 
+MOST_SHOWN = 3
+"""Findings of one kind on the corpus as a whole; of folds the first stands for the others."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -88,11 +91,13 @@ def _format_alike(findings: Sequence[Finding]) -> str:
     noun = "fold" if len(folds) == 1 else "folds"
     place = f"{noun} {name_some(folds, most=8)}" if folds else ""
     where = " ".join(filter(None, [first.protocol, place]))
-    num_others = len({finding.evidence for finding in findings}) - 1
-    more = f" (and {num_others} more like it)" if num_others else ""
-    remedy = f" -> {REMEDIES[first.kind]}" if first.kind in REMEDIES else ""
+    told = list(dict.fromkeys(finding.evidence for finding in findings))
+    shown = told[: 1 if folds else MOST_SHOWN]
+    more = f" (and {len(told) - len(shown)} more like it)" if told[len(shown) :] else ""
+    is_note = first.severity == "note"
+    remedy = f" -> {REMEDIES[first.kind]}" if first.kind in REMEDIES and not is_note else ""
     start = f"{first.severity}: {first.kind}: {where}{': ' if where else ''}"
-    return f"{start}{first.evidence}{more}{remedy}"
+    return f"{start}{'; '.join(shown)}{more}{remedy}"
 
 
 def count_of(number: int, noun: str) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from ssl_audio.audit.tables import ENDINGS
 from ssl_audio.data.corpora import CORPORA, guess_corpus
+from ssl_audio.data.corpora.tables import TABLES
 from ssl_audio.data.folds import Folds
 from ssl_audio.data.manifest import Clip, read_manifest
 from ssl_audio.data.prepare import prepare
@@ -85,7 +85,7 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _prepare(path: Path, output: Path, columns: Mapping[str, str]) -> Source:
-    reader = "csv" if path.suffix.lower() in ENDINGS else guess_corpus(path)
+    reader = "csv" if path.suffix.lower() in TABLES else guess_corpus(path)
     known = CORPORA[reader].fields
     fields = {field: column for field, column in columns.items() if field in known}
     preparation = prepare(reader, path, output, fields)

@@ -1,15 +1,16 @@
-"""Other people's tables and lists, by their ending: CSV, TSV, JSON Lines, parquet, plain text."""
+"""Other people's lists and tables: which column says what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssl_audio.data.corpora.base import Quarantined
+from ssl_audio.data.corpora.tables import Row, open_table, to_text
 from ssl_audio.errors import DataError, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 CLIP_COLUMNS = ("clip_id", "path", "filename", "file", "name")
 """Which clip a row is about."""
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -25,29 +26,18 @@ def read_table(path: Path) -> "pd.DataFrame":
     """Every row; cells of text files are strings, empty where there is nothing.
 
     Raises:
-        DataError: no such file, another ending, not readable as what its ending says, or no rows.
+        UserError: another ending, not readable as what its ending says, a broken row, or no rows.
     """
     import pandas as pd
 
-    text = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
-    ending = path.suffix.lower()
-    try:
-        if ending in (".csv", ".tsv"):
-            table = pd.read_csv(path, sep="\t" if ending == ".tsv" else ",", **text)
-        elif ending == ".jsonl":
-            table = pd.read_json(path, lines=True, dtype=False)
-        elif ending == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            raise DataError(f"{path}: expected a table ({', '.join(ENDINGS)}), got another ending")
-    except DataError:
-        raise
-    except (OSError, ValueError) as error:
-        told = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise DataError(f"{path} can't be read as {ending[1:]}: {told}") from None
-    if table.empty:
+    table = open_table(path)
+    rows = list(table.read(table.header))
+    if broken := [row for row in rows if isinstance(row, Quarantined)]:
+        raise DataError(f"{path}: {broken[0].path}: {broken[0].reason}")
+    if not rows:
         raise DataError(f"{path}: expected a header and at least one row, got no rows")
-    return table.rename(columns=str)
+    cells = [row.cells for row in rows if isinstance(row, Row)]
+    return pd.DataFrame({name: [row.get(name) for row in cells] for name in table.header})
 
 
 def find_column(table: "pd.DataFrame", field: str, columns: Mapping[str, str]) -> str | None:
@@ -104,5 +94,4 @@ def needed_clip_column(table: "pd.DataFrame", path: Path, columns: Mapping[str, 
 
 def cells(table: "pd.DataFrame", column: str) -> list[str]:
     """A column as stripped strings; missing ones are empty."""
-    values: Sequence[object] = table[column].tolist()
-    return ["" if value is None or value != value else str(value).strip() for value in values]
+    return [to_text(value) for value in table[column].tolist()]

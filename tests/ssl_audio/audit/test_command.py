@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import soundfile as sf
@@ -19,10 +20,12 @@ from ssl_audio.errors import UserError
 
 
 def make_clip(speaker, number, **fields):
+    """Its name tells nothing of its label."""
     name = f"{speaker}/take-{speaker}-{number}"
+    emotion = "ab"[crc32(name.encode()) % 2]
     return Clip(
         **{"clip_id": name, "path": f"{name}.wav", "speaker": speaker, "audio_sha256": name}
-        | {"emotion": "ab"[number % 2], "num_samples": 1}
+        | {"emotion": emotion, "num_samples": 1}
         | fields
     )
 
@@ -66,7 +69,10 @@ def test_exits_0_without_a_leak(root):
         assert first.startswith(
             "audit of some-2/speakers6 (6 folds): no leaks, no warnings, no notes ("
         )
-        assert second == "looked at: names and labels of 70 clips; the hashed audio of 70"
+        assert second == (
+            "looked at: names and labels of 70 clips; the hashed audio of 70; what format, length "
+            "and name tell of the label"
+        )
 
 
 def test_exits_1_on_a_leak_and_writes_json(root, clips):

@@ -1,0 +1,169 @@
+"""Somebody's table of features: rows, whose clips they are, and on which side of a split."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_audio.audit.names import ClipNames
+from ssl_audio.audit.others_splits import are_parts, read_dealt_rows
+from ssl_audio.audit.tables import cells, find_clip_column, find_column, read_table
+from ssl_audio.data.folds import PARTS, Folds
+from ssl_audio.data.manifest import Clip
+from ssl_audio.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+OWN_SPLIT = "the split of the feature table"
+NO_FEATURES = frozenset(("protocol", "task", "seed", "inner", "index", "row", "offset_seconds"))
+"""Columns of numbers that are none, beside those that have a meaning of their own."""
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Rows of features."""
+
+    values: Floats
+    """(rows, features), finite; features that are alike in all rows are left out."""
+    names: tuple[str, ...]
+    """Of the rows, for reports: the clip they are of, with the row's number where that is needed
+    or nothing is known."""
+    clip_ids: tuple[str | None, ...]
+    """Of the clip that a row is of; None if it names none of the corpus, as made-up rows do."""
+    labels: tuple[str | None, ...]
+    speakers: tuple[str | None, ...]
+    own_rows: Mapping[int, Mapping[str, npt.NDArray[np.int64]]]
+    """By fold and part, places of rows; empty if the table does not split itself."""
+    num_dropped: int
+    """Features with gaps or infinities."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Side:
+    """On which side of one fold the rows are."""
+
+    protocol: str
+    fold: int
+    parts: npt.NDArray[np.str_]
+    """(rows,) ``train``, ``validation``, ``test``, or empty for rows that have no place in it."""
+
+
+def read_features(
+    path: Path, clips: Sequence[Clip], names: ClipNames, columns: Mapping[str, str]
+) -> FeatureTable:
+    """Reads CSV, TSV, JSON Lines or parquet.
+
+    Args:
+        path: one row per clip or more; all numeric columns without another meaning are features.
+        clips: of the corpus.
+        names: of its clips.
+        columns: by field, from ``--map``.
+
+    Raises:
+        UserError: it can't be read, has no features, or names no clip of the corpus at all.
+    """
+    table = read_table(path)
+    meaning = {field: find_column(table, field, columns) for field in ("emotion", "speaker")}
+    split = {field: find_column(table, field, columns) for field in ("fold", "split")}
+    if split["split"] and not are_parts(cells(table, split["split"])):
+        split["split"] = None
+    clip_column = find_clip_column(table, columns)
+    if clip_column is None and not any(split.values()):
+        raise UserError(
+            f"--features {path}: expected a column clip_id or path, or split (train, validation, "
+            f"test), got {', '.join(table.columns[:8])}: say which with --map clip_id=COLUMN"
+        )
+    written = cells(table, clip_column) if clip_column else [""] * len(table)
+    found = [names.find(name) if name else None for name in written]
+    ids = tuple(one[0] if one else None for one in found)
+    if not any(split.values()) and not any(ids):
+        raise DataError(
+            f"--features {path}: none of {len(ids)} rows names a clip of the corpus, first "
+            f"{written[0]!r}: name clips by clip_id or by path"
+        )
+    skipped = {clip_column, *meaning.values(), *split.values()} - {None}
+    values, num_dropped = _read_values(table, {str(name) for name in skipped}, path)
+    by_id = {clip.clip_id: clip for clip in clips}
+    return FeatureTable(
+        values,
+        _name_rows(written),
+        ids,
+        _fill(table, meaning["emotion"], [by_id[i].emotion if i else None for i in ids]),
+        _fill(table, meaning["speaker"], [by_id[i].speaker if i else None for i in ids]),
+        read_dealt_rows(table, split["fold"], split["split"], path) if any(split.values()) else {},
+        num_dropped,
+    )
+
+
+def find_sides(table: FeatureTable, protocols: Sequence[Folds]) -> list[Side]:
+    """The table's own split, else where the folds put the clips of its rows.
+
+    A row that names no clip of the corpus is made up, and what is made up is learnt from.
+    """
+    if table.own_rows:
+        return [_own_side(table, fold) for fold in table.own_rows]
+    sides = []
+    for folds in protocols:
+        for fold in folds.folds:
+            part_of = {clip_id: part for part in PARTS for clip_id in getattr(fold, part)}
+            parts = [part_of.get(i, "") if i is not None else "train" for i in table.clip_ids]
+            sides.append(Side(folds.protocol, fold.number, np.array(parts)))
+    return sides
+
+
+def _own_side(table: FeatureTable, fold: int) -> Side:
+    parts = np.full(len(table), "", dtype="<U10")
+    for part, places in table.own_rows[fold].items():
+        parts[places] = part
+    return Side(OWN_SPLIT, fold, parts)
+
+
+def _read_values(table: "pd.DataFrame", skipped: set[str], path: Path) -> tuple[Floats, int]:
+    import pandas as pd
+
+    columns, num_dropped = [], 0
+    for name in table.columns:
+        if name in skipped or name.lower() in NO_FEATURES or name.startswith("Unnamed: "):
+            continue
+        column = pd.to_numeric(table[name].replace("", np.nan), errors="coerce")
+        if column.isna().all() or table[name].dtype == bool:
+            continue
+        numbers = column.to_numpy(np.float64)
+        if not np.isfinite(numbers).all():
+            num_dropped += 1
+        elif np.ptp(numbers) > 0:
+            columns.append(numbers)
+    if not columns:
+        raise DataError(
+            f"--features {path}: expected columns of numbers that differ from row to row, got none "
+            f"among {', '.join(table.columns[:8])}"
+        )
+    return np.stack(columns, axis=1), num_dropped
+
+
+def _name_rows(written: Sequence[str]) -> tuple[str, ...]:
+    """The first row is row 1."""
+    counts = Counter(written)
+    return tuple(
+        f"row {number}" if not name else name if counts[name] == 1 else f"{name} (row {number})"
+        for number, name in enumerate(written, 1)
+    )
+
+
+def _fill(
+    table: "pd.DataFrame", column: str | None, known: Sequence[str | None]
+) -> tuple[str | None, ...]:
+    """What the table says, else what the corpus knows."""
+    if column is None:
+        return tuple(known)
+    said = cells(table, column)
+    return tuple(one or other for one, other in zip(said, known, strict=True))

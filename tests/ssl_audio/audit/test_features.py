@@ -1,0 +1,335 @@
+"""Tables of features: made-up rows, frames and constants across a split are found, others not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssl_audio.audit.command import Request, audit
+from ssl_audio.audit.normalised import find_leaked_constants
+from ssl_audio.audit.oversampled import find_between, find_repeated
+from ssl_audio.data.folds import Fold, Folds
+from ssl_audio.data.manifest import Clip, write_manifest
+from ssl_audio.errors import UserError
+
+NUM_FEATURES = 8
+NUM_SPEAKERS = 8
+TESTED = ("s6", "s7")
+
+
+def make_clips():
+    return [
+        Clip(
+            **{"clip_id": f"s{speaker}-{number}", "path": f"s{speaker}-{number}.wav"},
+            **{"speaker": f"s{speaker}", "audio_sha256": f"{speaker}-{number}", "num_samples": 1},
+            # Unevenly, so that there is something to oversample; the name does not tell.
+            emotion="a" if (7 * number + 3 * speaker) % 10 < 7 else "b",
+        )
+        for speaker in range(NUM_SPEAKERS)
+        for number in range(15)
+    ]
+
+
+CLIPS = make_clips()
+IS_TEST = np.array([clip.speaker in TESTED for clip in CLIPS])
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A manifest with one fold that tests two speakers."""
+    folder = tmp_path / "corpus"
+    (folder / "folds").mkdir(parents=True)
+    # Without labels, so that nothing else is looked for.
+    unlabelled = [replace(clip, emotion=None) for clip in CLIPS]
+    write_manifest(unlabelled, folder / "manifest.parquet")
+    test = tuple(clip.clip_id for clip in CLIPS if clip.speaker in TESTED)
+    train = tuple(clip.clip_id for clip in CLIPS if clip.speaker not in (*TESTED, "s5"))
+    valid = tuple(clip.clip_id for clip in CLIPS if clip.speaker == "s5")
+    folds = Folds("some-2/x", ("a", "b"), (Fold(1, train, valid, test),))
+    folds.save(folder / "folds" / "x.csv")
+    return folder
+
+
+def draw(seed=0, columns=NUM_FEATURES):
+    """Features that depend on speaker and class, of very different scales."""
+    rng = np.random.default_rng(seed)
+    own = rng.standard_normal((NUM_SPEAKERS, columns))[[int(c.speaker[1]) for c in CLIPS]]
+    values = rng.standard_normal((len(CLIPS), columns)) + own
+    values += np.array([[clip.emotion == "a"] for clip in CLIPS]) * rng.standard_normal(columns)
+    return values * np.exp(rng.standard_normal(columns)) + 10 * rng.standard_normal(columns)
+
+
+def frame(values, ids=None, **columns):
+    """A table of one row per clip."""
+    ids = [clip.clip_id for clip in CLIPS] if ids is None else ids
+    table = pd.DataFrame(values, columns=[f"f{n}" for n in range(values.shape[1])])
+    return table.assign(clip_id=ids, **columns)
+
+
+def look(root, table, name="features.csv", **options):
+    """Kinds and severities of what is found in the table."""
+    path = root / name
+    if path.suffix == ".parquet":
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False)
+    audited = audit(Request(source=root, features=path, **options))
+    told = {f.kind: f for f in audited.findings if f.evidence.startswith("feature table")}
+    return audited, told
+
+
+def standardise(values, rows):
+    return (values - values[rows].mean(0)) / values[rows].std(0)
+
+
+def squeeze(values, rows):
+    least, most = values[rows].min(0), values[rows].max(0)
+    return (values - least) / (most - least)
+
+
+LEARNT = ~IS_TEST & np.array([clip.speaker != "s5" for clip in CLIPS])
+WAYS = {"standard": standardise, "min-max": squeeze}
+FORMS = {
+    "float64": lambda values: values,
+    "float32": lambda values: values.astype(np.float32),
+    "6 decimals": lambda values: np.round(values, 6),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("way", WAYS)
+def test_constants_of_all_clips_are_a_leak(root, way, form):
+    everyone = np.ones(len(CLIPS), dtype=bool)
+    for rows, population in (
+        (everyone, "train, validation and test"),
+        (LEARNT | IS_TEST, "train and test"),
+        (IS_TEST, "test"),
+    ):
+        _, told = look(root, frame(FORMS[form](WAYS[way](draw(), rows))))
+        assert set(told) == {"normalisation_leak"} and told["normalisation_leak"].severity == "leak"
+        assert f" over {population}, and not over train" in told["normalisation_leak"].evidence
+        assert (told["normalisation_leak"].protocol, told["normalisation_leak"].fold) == (
+            *("some-2/x", 1),
+        )
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("way", WAYS)
+def test_constants_of_training_clips_are_none(root, way, seed):
+    for rows in (LEARNT, ~IS_TEST):
+        _, told = look(root, frame(WAYS[way](draw(seed), rows)))
+        assert told == {}
+    assert look(root, frame(draw(seed)))[1] == {}
+
+
+def test_sample_standard_deviation_counts_too(root):
+    table = frame(draw())
+    features = [f"f{n}" for n in range(NUM_FEATURES)]
+    table[features] = (table[features] - table[features].mean()) / table[features].std()
+    assert set(look(root, table)[1]) == {"normalisation_leak"}
+
+
+def test_shares_and_classes_are_no_min_max_scaling(root):
+    """Least 0 and largest 1 by nature, once in the test only."""
+    rng = np.random.default_rng(0)
+    values = draw()
+    values[:, :3] = rng.random((len(CLIPS), 3))
+    values[IS_TEST.argmax(), :3], values[IS_TEST.argmax() + 1, :3] = 0, 1
+    values = np.hstack([values, rng.integers(0, 2, (len(CLIPS), 9))])
+    assert look(root, frame(values))[1] == {}
+
+
+def by_speaker(values, speakers, spread=True):
+    values = values.copy()
+    for speaker in speakers:
+        rows = np.array([clip.speaker == speaker for clip in CLIPS])
+        values[rows] -= values[rows].mean(0)
+        if spread:
+            values[rows] /= values[rows].std(0)
+    return values
+
+
+@pytest.mark.parametrize("spread", [True, False])
+@pytest.mark.parametrize("form", FORMS)
+def test_test_speakers_own_statistics_are_a_leak(root, form, spread):
+    everyone = {clip.speaker for clip in CLIPS}
+    for speakers in (everyone, TESTED):
+        _, told = look(root, frame(FORMS[form](by_speaker(draw(), speakers, spread))))
+        assert set(told) == {"speaker_statistics"}
+        assert told["speaker_statistics"].severity == "leak"
+        assert [len(group) for group in told["speaker_statistics"].groups] == [15, 15]
+    assert look(root, frame(by_speaker(draw(), everyone - set(TESTED), spread)))[1] == {}
+
+
+def test_clips_normalised_by_themselves_are_no_leak(root):
+    """Frames of each clip with mean 0: so has each speaker, who gives nothing away."""
+    rng = np.random.default_rng(0)
+    ids = np.repeat([clip.clip_id for clip in CLIPS], 10)
+    values = rng.standard_normal((len(ids), NUM_FEATURES))
+    for clip in CLIPS:
+        rows = ids == clip.clip_id
+        values[rows] = standardise(values[rows], slice(None))
+    assert look(root, frame(values, ids))[1] == {}
+
+
+def oversample(values, labels, method):
+    """Values and the numbers of the rows they come from, -1 for made-up ones."""
+    over = pytest.importorskip("imblearn.over_sampling")
+    samplers = {
+        "SMOTE": over.SMOTE(random_state=0, k_neighbors=3),
+        "BorderlineSMOTE": over.BorderlineSMOTE(random_state=0, k_neighbors=3),
+        "RandomOverSampler": over.RandomOverSampler(random_state=0),
+    }
+    more, classes = samplers[method].fit_resample(values, labels)
+    assert len(more) > len(values)
+    return more, classes
+
+
+METHODS = ("SMOTE", "BorderlineSMOTE", "RandomOverSampler")
+LABELS = np.array([clip.emotion for clip in CLIPS])
+FINISHES = {
+    "raw": lambda values: values,
+    "scaled": lambda values: standardise(values, slice(None)),
+    "scaled, float32": lambda values: standardise(values, slice(None)).astype(np.float32),
+    "scaled, 6 decimals": lambda values: np.round(standardise(values, slice(None)), 6),
+}
+
+
+@pytest.mark.parametrize("finish", FINISHES)
+@pytest.mark.parametrize("method", METHODS)
+def test_oversampling_before_the_split_is_a_leak(root, method, finish):
+    """Made-up rows under made-up names, all rows dealt to both sides at random."""
+    values, labels = oversample(draw(), LABELS, method)
+    made = len(values) - len(CLIPS)
+    ids = [clip.clip_id for clip in CLIPS] + [f"synthetic {n}" for n in range(made)]
+    split = np.random.default_rng(0).choice(["train", "test"], len(values), p=[0.7, 0.3])
+    table = frame(FINISHES[finish](values), ids, label=labels, split=split)
+    _, told = look(root, table)
+    assert told["oversampled_rows"].severity == "leak"
+    of_test = set(np.array(ids)[split == "test"])
+    for group in told["oversampled_rows"].groups:
+        assert len(of_test & set(group)) not in (0, len(group))
+        assert group[0].startswith("synthetic")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_oversampling_of_the_training_part_is_a_note(root, method):
+    values, labels = oversample(draw()[~IS_TEST], LABELS[~IS_TEST], method)
+    values = np.vstack([values, draw()[IS_TEST]])
+    ids = np.array([clip.clip_id for clip in CLIPS])
+    made = [f"synthetic {n}" for n in range(len(values) - len(CLIPS))]
+    named = [*ids[~IS_TEST], *made, *ids[IS_TEST]]
+    split = ["train"] * (len(values) - IS_TEST.sum()) + ["test"] * IS_TEST.sum()
+    labels = [*labels, *LABELS[IS_TEST]]
+    _, told = look(root, frame(values, named, label=labels, split=split))
+    assert {kind: f.severity for kind, f in told.items()} == {"oversampled_rows": "note"}
+
+
+def test_made_up_rows_of_the_corpus_own_folds(root):
+    """No split in the table: rows that name no clip are learnt from."""
+    values, _ = oversample(draw(), LABELS, "SMOTE")
+    ids = [clip.clip_id for clip in CLIPS] + [""] * (len(values) - len(CLIPS))
+    audited, told = look(root, frame(values, ids))
+    assert told["oversampled_rows"].severity == "leak"
+    assert any("that name no clip" in missed for missed in audited.missed)
+    assert all(group[0].startswith("row 1") for group in told["oversampled_rows"].groups)
+
+
+def test_normalisation_before_oversampling_is_found_beneath_it(root):
+    values, labels = oversample(standardise(draw(), slice(None)), LABELS, "SMOTE")
+    made = len(values) - len(CLIPS)
+    ids = [clip.clip_id for clip in CLIPS] + [f"x{n}" for n in range(made)]
+    split = [*np.where(IS_TEST, "test", "train"), *["train"] * made]
+    _, told = look(root, frame(values, ids, label=labels, split=split))
+    assert told["normalisation_leak"].severity == "leak"
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("num_features", [2, 4, 40])
+def test_measured_rows_are_not_made_up(seed, num_features):
+    rng = np.random.default_rng(seed)
+    clouds = rng.standard_normal((400, num_features)) @ rng.standard_normal((num_features,) * 2)
+    for form in FORMS.values():
+        values = form(clouds).astype(np.float64)
+        assert find_between(values, ["a"] * 400) == [] and find_repeated(values) == []
+
+
+def test_counts_lie_on_a_grid_and_are_not_made_up():
+    values = np.random.default_rng(0).integers(0, 9, (500, 6)).astype(np.float64)
+    assert find_between(values, [None] * 500) == [] and find_repeated(values) == []
+
+
+def test_silent_frames_and_copied_recordings_are_not_oversampled(root, tmp_path):
+    values = draw()
+    values[[0, 1, 100, 101]] = -13.8
+    assert look(root, frame(values))[1] == {}
+    copied = [replace(c, audio_sha256="x") if n in (3, 80) else c for n, c in enumerate(CLIPS)]
+    write_manifest(copied, root / "manifest.parquet")
+    values = draw()
+    values[80] = values[3]
+    _, told = look(root, frame(values))
+    assert told == {}
+
+
+@pytest.mark.parametrize(("source", "target"), [("test", "train"), ("train", "validation")])
+def test_frames_of_one_clip_on_two_sides(root, source, target):
+    ids = np.repeat([clip.clip_id for clip in CLIPS], 3)
+    values = np.random.default_rng(0).standard_normal((len(ids), NUM_FEATURES))
+    split = np.where(np.repeat(IS_TEST, 3), "test", "train").astype(object)
+    split[:45] = "validation"  # all of s0
+    assert look(root, frame(values, ids, part=split))[1] == {}
+    moved = np.flatnonzero(split == source)[0]
+    split[moved] = target
+    _, told = look(root, frame(values, ids, part=split))
+    kind = "split_parent" if source == "test" else "validation_in_training"
+    assert set(told) == {kind} and told[kind].severity == "leak"
+    assert told[kind].groups == ((ids[moved],),)
+
+
+def test_folds_and_other_columns_of_a_table(root):
+    """Parquet, mapped columns, columns with gaps or text, a column of folds."""
+    table = frame(standardise(draw(), slice(None)), note="text", gaps=np.nan)
+    table.loc[1:, "gaps"] = 1.5
+    table = table.rename(columns={"clip_id": "wav"})
+    table["cv"] = [f"fold {int(clip.speaker[1]) % 3}" for clip in CLIPS]
+    columns = {"clip_id": "wav", "fold": "cv"}
+    audited, told = look(root, table, "features.parquet", columns=columns)
+    findings = [finding for finding in audited.findings if finding.kind == "normalisation_leak"]
+    assert [finding.fold for finding in findings] == [1, 2, 3]
+    assert told["normalisation_leak"].protocol == "the split of the feature table"
+    assert any("120 rows of 8 features" in looked for looked in audited.looked_at)
+    assert any("1 feature with gaps" in missed for missed in audited.missed)
+
+
+def test_leaked_constants_need_two_columns_and_three_rows():
+    values = np.random.default_rng(0).standard_normal((50, 6))
+    values[:, 0] = standardise(values[:, :1], slice(None))[:, 0]
+    train, everyone = {"train": np.arange(30)}, {"all": np.arange(50)}
+    assert find_leaked_constants(values, train, everyone) is None
+    assert find_leaked_constants(values, train, {"two": np.arange(2)}) is None
+    values[:, 1] = standardise(values[:, 1:2], slice(None))[:, 0]
+    found = find_leaked_constants(values, train, everyone)
+    assert found is not None and (found.population, found.num_columns) == ("all", 2)
+
+
+MISTAKES = {
+    "no rows": ("clip_id,f0\n", "expected a header and at least one row"),
+    "no names": ("f0,f1\n1,2\n", "expected a column clip_id or path"),
+    "other names": (
+        "clip_id,f0\nx,1\ny,2\n",
+        "none of 2 rows names a clip of the corpus, first 'x'",
+    ),
+    "no numbers": ("clip_id,f0\ns0-0,a\ns0-1,b\n", "expected columns of numbers"),
+    "constant": ("clip_id,f0\ns0-0,1\ns0-1,1\n", "expected columns of numbers"),
+    "one fold": ("clip_id,fold,f0\ns0-0,1,1\ns0-1,1,2\n", "needs at least 2 folds"),
+    "torn": ("clip_id,f0\ns0-0,1,2,3\n", "expected 2 cells, got 4"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes(root, name):
+    content, message = MISTAKES[name]
+    (root / "features.csv").write_text(content)
+    with pytest.raises(UserError, match=message.replace("(", r"\(")):
+        audit(Request(source=root, features=root / "features.csv"))
