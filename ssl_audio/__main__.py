@@ -22,7 +22,7 @@ def quickstart(
         Path | None,
         typer.Option(
             "--data",
-            help="RAVDESS folder, class-per-folder tree or CSV; default: a synthetic corpus.",
+            help="A corpus's folder, class-per-folder tree or table; default: a synthetic corpus.",
         ),
     ] = None,
     minutes: Annotated[

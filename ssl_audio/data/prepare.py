@@ -128,7 +128,8 @@ def describe(preparation: Preparation) -> str:
 def _describe_quarantine(preparation: Preparation, most: int = 5) -> list[str]:
     quarantined = preparation.quarantined
     lines = [f"set aside: {len(quarantined)}"]
-    lines += [f"  {item.path}: {item.reason}" for item in quarantined[:most]]
+    # A name may hold line breaks.
+    lines += [f"  {' '.join(item.path.split())}: {item.reason}" for item in quarantined[:most]]
     if len(quarantined) > most:
         rest = f"  and {len(quarantined) - most} more, see "
         lines.append(f"{rest}{preparation.corpus.root / 'quarantine.csv'}")
@@ -220,15 +221,14 @@ def _assemble(
     """A new folder with the shards in their order under their final names, and the manifest."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    shards = [
-        journal.shard_path(portion)
-        for portion, outcome in zip(portions, outcomes, strict=True)
-        if outcome.clips
-    ]
-    for number, shard in enumerate(shards):
-        link(shard, folder / shard_name(number))
-    clips = [clip for outcome in outcomes for clip in outcome.clips]
-    describe_corpus(folder, name, clips, len(shards))
+    clips: list[Clip] = []
+    sizes: list[int] = []
+    for portion, outcome in zip(portions, outcomes, strict=True):
+        if outcome.clips:
+            link(journal.shard_path(portion), folder / shard_name(len(sizes)))
+            sizes.append(len(outcome.clips))
+            clips += outcome.clips
+    describe_corpus(folder, name, clips, sizes)
     return folder
 
 

@@ -126,6 +126,7 @@ KINDS = {
     'quo"te, comma.wav': (WAV, Read(32_000, "WAV/PCM_16")),
     "twin.wav": (WAV, Read(32_000, "WAV/PCM_16")),
     "twin.mp3": (MP3, Read(32_000, "MP3/MPEG_LAYER_III")),
+    "broken\nline.wav": (b"", Aside("empty file")),
     "link to nothing.wav": (None, Aside("a link that points to nothing")),
     "pipe.wav": (None, Aside("is not an ordinary file")),
 }
@@ -179,6 +180,7 @@ def test_the_run_goes_on_and_counts(preparation):
     assert len(preparation.quarantined) == len(KINDS) - num_read
     summary = describe(preparation)
     assert f"{num_read} clips" in summary and f"set aside: {len(KINDS) - num_read}\n" in summary
+    assert "\n  broken line.wav: empty file (0 bytes)\n" in summary
     ids = {clip.clip_id for clip in preparation.corpus.clips}
     assert {"twin.wav", "twin.mp3", "new\nline", "größer 漢字 🎙", "8-bit"} <= ids
 
