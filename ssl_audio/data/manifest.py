@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -100,8 +101,11 @@ def write_manifest(clips: Sequence[Clip], path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([asdict(clip) for clip in clips], schema=SCHEMA), path)
 
 
-def read_manifest(path: Path) -> list[Clip]:
+def read_manifest(path: Path | BinaryIO) -> list[Clip]:
     """Reads what ``write_manifest`` wrote.
+
+    Args:
+        path: of the file, or the open file itself.
 
     Raises:
         DataError: no such file, not parquet, or other columns.

@@ -127,33 +127,43 @@ def write_corpus(
         shard_bytes: a new shard starts when this many bytes of audio are in one.
     """
     clips: list[Clip] = []
-    num_shards, room = 0, 0
+    sizes: list[int] = []
+    room = 0
     with ExitStack() as stack:
         for clip, audio in clips_with_audio:
-            if not num_shards or room < audio.nbytes:
+            if not sizes or room < audio.nbytes:
                 stack.close()
-                shard = stack.enter_context(ShardWriter(root / shard_name(num_shards)))
-                num_shards, room = num_shards + 1, shard_bytes
+                shard = stack.enter_context(ShardWriter(root / shard_name(len(sizes))))
+                sizes.append(0)
+                room = shard_bytes
             shard.add(clip.clip_id, audio)
+            sizes[-1] += 1
             room -= audio.nbytes
             clips.append(clip)
-    describe_corpus(root, name, clips, num_shards)
+    describe_corpus(root, name, clips, sizes)
     return tuple(clips)
 
 
-def describe_corpus(root: Path, name: str, clips: Sequence[Clip], num_shards: int) -> None:
+def describe_corpus(
+    root: Path, name: str, clips: Sequence[Clip], clips_per_shard: Sequence[int]
+) -> None:
     """Writes what belongs to shards that are there: manifest and ``corpus.json``.
 
     Args:
         root: where ``data-*.arrow`` are; ``corpus.json`` is written last: with it, it is whole.
         name: of the corpus reader.
         clips: of all shards, in their order.
-        num_shards: how many there are.
+        clips_per_shard: how many of them each shard holds.
     """
-    shards = [shard_name(number) for number in range(num_shards)]
+    shards = [shard_name(number) for number in range(len(clips_per_shard))]
     write_manifest(clips, root / "manifest.parquet")
     _describe_for_datasets(root, shards, fingerprint(clips))
-    about = {"corpus": name, "shards": shards, "num_clips": len(clips)}
+    about = {
+        "corpus": name,
+        "shards": shards,
+        "clips_per_shard": list(clips_per_shard),
+        "num_clips": len(clips),
+    }
     (root / "corpus.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 

@@ -28,7 +28,7 @@ class ShardWriter:
         Args:
             path: of the shard.
         """
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=2**20)
         self._sink = pa.ipc.new_stream(self._file, SCHEMA)
 
     def __enter__(self) -> "ShardWriter":

@@ -39,10 +39,9 @@ class CropStream(Dataset):
         keys = draw_keys(self.seed, torch.from_numpy(passes), torch.from_numpy(clips))
         crop = round(self.crop_seconds * SAMPLE_RATE)
         lengths = self.corpus.num_samples[clips]
-        room = np.maximum(lengths - crop, 0)
-        starts = np.floor(uniform(keys, Stream.CROP, 1)[:, 0].numpy() * (room + 1)).astype(np.int64)
+        starts = choose_crops(keys, lengths, crop)
         waveform = np.zeros((len(clips), crop), np.int16)
-        for row, clip, start in zip(waveform, clips, np.minimum(starts, room), strict=True):
+        for row, clip, start in zip(waveform, clips, starts, strict=True):
             part = self.corpus.views[clip][start : start + crop]
             row[: len(part)] = part
         return {
@@ -51,6 +50,21 @@ class CropStream(Dataset):
             "keys": keys,
             "clip_indices": torch.from_numpy(clips),
         }
+
+
+def choose_crops(
+    keys: Tensor, num_samples: npt.NDArray[np.int64], crop: int
+) -> npt.NDArray[np.int64]:
+    """Where each crop starts: (batch,) sample numbers.
+
+    Args:
+        keys: (batch,) int64 of the draws.
+        num_samples: (batch,) length of their clips.
+        crop: length of a crop in samples.
+    """
+    room = np.maximum(num_samples - crop, 0)
+    starts = np.floor(uniform(keys, Stream.CROP, 1)[:, 0].numpy() * (room + 1)).astype(np.int64)
+    return np.minimum(starts, room)
 
 
 def chosen_clips(

@@ -53,10 +53,9 @@ def test_crops_lie_inside_their_clip_and_move(prepared: Path) -> None:
         assert batch["waveform"].dtype == torch.int16
         for clip, row in zip(batch["clip_indices"].tolist(), batch["waveform"], strict=True):
             whole = stream.corpus.views[clip]
-            windows = np.lib.stride_tricks.sliding_window_view(whole, len(row))
-            found = (windows == row.numpy()).all(1).nonzero()[0]
-            assert len(found)
-            starts.setdefault(clip, set()).add(int(found[0]))
+            found = whole.tobytes().find(row.numpy().tobytes())
+            assert found >= 0
+            starts.setdefault(clip, set()).add(found)
     assert np.mean([len(places) for places in starts.values()]) > 4
 
 
