@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.throughput.commands import app as throughput
 from ssl_audio import cli
 
 app = cli.build_app("Compare systems on the same folds, and make the table of a paper.")
+app.add_typer(throughput, name="throughput")
 
 ResultsOption = Annotated[Path, typer.Option("--results", help="Results folder.")]
 

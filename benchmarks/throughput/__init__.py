@@ -1,0 +1,1 @@
+"""How fast the package works, and in how much memory, beside the least that the work can cost."""
