@@ -171,6 +171,17 @@ def test_ravdess_list(tmp_path, write_noise, ravdess_names):
     assert len(samples) == 800
 
 
+def test_a_list_may_name_anything(tmp_path, write_noise, ravdess_names):
+    name = ravdess_names([4])[0]
+    write_noise(tmp_path / "in" / f"{name}.wav")
+    (tmp_path / "some.txt").write_text(f"in/{name}.wav\n./in\\{name}.wav\nin\ngone.wav\na\0b\n")
+    listing = read("ravdess", tmp_path / "some.txt")
+    assert [clip.clip_id for clip in listing.clips] == [name]
+    reasons = {item.path: item.reason for item in listing.quarantined}
+    assert reasons.keys() == {"in", "gone.wav", "a\0b"}
+    assert (reasons["in"], reasons["gone.wav"]) == ("is a folder", "no such file")
+
+
 def test_damaged_zips(tmp_path, write_noise, ravdess_names):
     name = ravdess_names([1])[0]
     wav = write_noise(tmp_path / "in" / f"{name}.wav", seconds=1)
