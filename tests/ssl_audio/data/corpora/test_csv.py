@@ -176,3 +176,84 @@ def test_a_folder_is_no_table(tmp_path):
     (tmp_path / "t.csv").mkdir()
     with pytest.raises(DataError, match="Is a directory"):
         read(tmp_path / "t.csv")
+
+
+CSV_HEADERS = {
+    "path,emotion,speaker,gender,text,split": {},
+    "Filename,Label,Speaker,GENDER,Text,Split": {},
+    "wav,mood,who,sex,said,part": {
+        "path": "wav",
+        "emotion": "mood",
+        "speaker": "who",
+        "gender": "sex",
+        "text": "said",
+        "split": "part",
+    },
+}
+
+
+@pytest.mark.parametrize("header", CSV_HEADERS)
+def test_columns(header, tmp_path, write_noise):
+    for name in ("x/1.wav", "x/2.wav"):
+        write_noise(tmp_path / name)
+    table = tmp_path / "t.csv"
+    table.write_text(f"\ufeff{header}\nx/1.wav,sad,s1,F,hello,train\nx\\2.wav,,,other,,\n")
+    first, second = read(table, **CSV_HEADERS[header]).clips
+    assert (first.clip_id, first.path, first.emotion) == ("x/1", "x/1.wav", "sad")
+    assert (first.speaker, first.gender, first.text, first.split) == (
+        "s1",
+        "female",
+        "hello",
+        "train",
+    )
+    assert (second.clip_id, second.emotion, second.speaker, second.gender) == ("x/2", *[None] * 3)
+
+
+def test_says_what_it_did_not_find(tmp_path, write_noise):
+    write_noise(tmp_path / "1.wav")
+    table = tmp_path / "t.csv"
+    table.write_text("path,mood,speaker\n1.wav,sad,s1\n")
+    (note,) = read(table).notes
+    assert note == (
+        "emotion unknown: no column emotion or label among path, mood, speaker; "
+        "if it has another name, say --map emotion=COLUMN"
+    )
+    assert read(table, emotion="mood").notes == ()
+
+
+def test_sets_missing_files_aside(tmp_path, write_noise):
+    write_noise(tmp_path / "audio" / "1.wav")
+    (tmp_path / "tables").mkdir()
+    table = tmp_path / "tables" / "t.csv"
+    table.write_text("path,emotion\n../audio/1.wav,sad\n../audio/2.wav,sad\n,sad\n.,sad\n")
+    listing = read(table)
+    assert [clip.clip_id for clip in listing.clips] == ["../audio/1"]
+    ((_, samples),) = listing.decode(listing.clips[0])
+    assert len(samples) == 800
+    assert [(item.path, item.reason) for item in listing.quarantined] == [
+        ("../audio/2.wav", "no such file"),
+        ("t.csv, line 4", "names no file"),
+        (".", "is a folder"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "message"),
+    [
+        (b"", {}, "expected a column path .* got no columns"),
+        (b"path,emotion\n", {}, "got no rows"),
+        (
+            b"name,emotion\na.wav,sad\n",
+            {},
+            r"expected a column path or filename or file or file_name, got name, emotion: .*"
+            r"path=COLUMN .*emotion=COLUMN the label, if it is not called emotion or label",
+        ),
+        (b"path,emotion\na.wav,sad\n", {"emotion": "Emo"}, "has no column 'Emo', it has path"),
+        (b"path,emotion\na\xff.wav,sad\n", {}, "can't be read as CSV in UTF-8"),
+    ],
+)
+def test_tables_of_no_use(content, columns, message, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read(table, **columns)

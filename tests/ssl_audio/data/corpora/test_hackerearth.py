@@ -1,0 +1,68 @@
+import pytest
+
+from ssl_audio.data.corpora import CORPORA
+from ssl_audio.errors import DataError, UserError
+
+
+def read(name, source):
+    return CORPORA[name].read(source, {})
+
+
+def write_competition(root, write_noise):
+    for name in ("TrainAudioFiles/1.wav", "TrainAudioFiles/2.wav", "TestAudioFiles/3.wav"):
+        write_noise(root / name)
+    table = "filename,emotion\n1.wav,joy\n9.mp3,fear\n"
+    (root / "train.csv").write_text(table, encoding="utf-8")
+    (root / "test.csv").write_text("filename\n3.wav\n", encoding="utf-8")
+    return root
+
+
+def test_hackerearth_folder(tmp_path, write_noise):
+    listing = read("hackerearth", write_competition(tmp_path, write_noise))
+    facts = {clip.clip_id: (clip.emotion, clip.split) for clip in listing.clips}
+    assert facts == {
+        "TrainAudioFiles/1": ("joy", "train"),
+        "TrainAudioFiles/2": (None, "train"),
+        "TestAudioFiles/3": (None, "test"),
+    }
+    ((path, reason),) = [(item.path, item.reason) for item in listing.quarantined]
+    assert path == "TrainAudioFiles/9.mp3" and "train.csv names it" in reason
+    assert "1 files of TrainAudioFiles are not in train.csv: unlabelled" in listing.notes
+
+
+def test_hackerearth_mistakes(tmp_path, write_noise):
+    with pytest.raises(UserError, match="expected the folders TrainAudioFiles and TestAudioFiles"):
+        read("hackerearth", tmp_path)
+    write_competition(tmp_path, write_noise)
+    (tmp_path / "train.csv").write_text("name,emotion\n1.wav,joy\n", encoding="utf-8")
+    with pytest.raises(DataError, match="expected a column filename, got name, emotion"):
+        read("hackerearth", tmp_path)
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(DataError, match=r"train\.csv can't be read"):
+        read("hackerearth", tmp_path)
+
+
+def test_folder_and_competition_lose_no_namesake(tmp_path, write_noise):
+    for ending in ("wav", "flac"):
+        write_noise(tmp_path / "TrainAudioFiles" / f"1.{ending}", seed=ending)
+    (tmp_path / "train.csv").write_text("emotion,filename\njoy,1.wav\nfear,1.flac\nsad\n")
+    ids = {clip.clip_id for clip in read("folder", tmp_path).clips}
+    assert ids == {"TrainAudioFiles/1.wav", "TrainAudioFiles/1.flac"}
+    listing = read("hackerearth", tmp_path)
+    assert {clip.clip_id: clip.emotion for clip in listing.clips} == {
+        "TrainAudioFiles/1.wav": "joy",
+        "TrainAudioFiles/1.flac": "fear",
+    }
+    assert [(item.path, item.reason) for item in listing.quarantined] == [
+        ("train.csv, line 4", "names no file")
+    ]
+
+
+def test_a_second_row_of_the_competition_s_table_is_told(tmp_path, write_noise):
+    write_competition(tmp_path, write_noise)
+    (tmp_path / "train.csv").write_text("filename,emotion\n1.wav,joy\n1.wav,fear\n2.wav,joy\n")
+    listing = read("hackerearth", tmp_path)
+    assert {clip.emotion for clip in listing.clips if clip.split == "train"} == {"joy"}
+    ((place, reason),) = [(item.path, item.reason) for item in listing.quarantined]
+    assert place == "train.csv, line 3"
+    assert reason == "second row of 1.wav: labelled fear here, joy there"
