@@ -35,6 +35,8 @@ BLOCK_SECONDS = 31
 """What lasts less is resampled in one go, what lasts longer while it is read."""
 _READ_SAMPLES = 2**20
 """Of all channels together that are read at a time."""
+_LOUDEST = 32.0
+"""Times full scale; floats above it, 30 dB too loud, were never meant to reach from -1 to 1."""
 _PLAUSIBLE_RATES_HZ = range(2_000, 768_001)
 _SIZES = re.compile(
     r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
@@ -217,8 +219,7 @@ def _read_resampled(file: sf.SoundFile) -> Iterator[Int16]:
     """Short audio in one go, which sets the bits that hashes are of; the rest as a stream."""
     stream: soxr.ResampleStream | None = None
     for mono, last in _read_blocks(file, "float32"):
-        if not np.isfinite(mono).all():
-            raise DataError("holds NaN or infinite samples")
+        _refuse_wild(mono)
         if file.samplerate == SAMPLE_RATE:
             yield _to_int16(mono)
         elif last and stream is None:
@@ -257,7 +258,8 @@ def _read_mono(file: sf.SoundFile, num_frames: int, dtype: str) -> Any:
     while missing:
         wanted = min(missing, most)
         channels = file.read(wanted, dtype=dtype, always_2d=True)
-        parts.append(channels.mean(axis=1) if file.channels > 1 else channels[:, 0])
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts.append(channels.mean(axis=1) if file.channels > 1 else channels[:, 0])
         missing -= len(channels)
         if len(channels) < wanted:
             break
@@ -274,13 +276,24 @@ def _refuse_cut_short(file: sf.SoundFile) -> None:
             raise DataError(f"cut short: its header promises {promised} bytes, it holds {found}")
 
 
+def _refuse_wild(mono: Float) -> None:
+    peak = float(np.abs(mono).max(initial=0.0))
+    if not np.isfinite(peak):
+        raise DataError("holds NaN or infinite samples")
+    if peak > _LOUDEST:
+        raise DataError(
+            f"holds samples of {peak:.3g} times full scale: expected [-1, 1], scale it or save it "
+            "as integers"
+        )
+
+
 def _refuse_constant(lowest: float, highest: float, scale: int) -> None:
     """Silence and a mere offset, or what would be one of them after rounding to 16 bit."""
     level = round(lowest * scale) if np.isfinite((lowest, highest)).all() else None
     if level is None or level != round(highest * scale):
         return
     if level:
-        raise DataError(f"constant: every sample is {level / FULL_SCALE:.4f} of full scale")
+        raise DataError(f"constant: every sample is {level / FULL_SCALE:.4g} of full scale")
     raise DataError("silence: every sample is zero")
 
 
