@@ -45,9 +45,8 @@ class PrepareReport:
                 f"{self.audio_seconds_per_second:.0f} audio-seconds per second",
                 f"resident over all processes, at most {watched.peak_resident_bytes / 1e6:.0f} MB "
                 f"(mapped files and shared pages included; without them "
-                f"{watched.peak_private_bytes / 1e6:.0f} MB; largest process by the kernel's "
-                f"account {watched.largest_process_bytes / 1e6:.0f} MB; "
-                f"{watched.num_samples} samples)",
+                f"{watched.peak_private_bytes / 1e6:.0f} MB; high-water marks of all processes "
+                f"together {watched.high_water_bytes / 1e6:.0f} MB; {watched.num_samples} samples)",
             ]
         )
 

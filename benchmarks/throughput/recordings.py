@@ -43,10 +43,15 @@ class Blocks:
 
 def render_blocks() -> Blocks:
     """Some three minutes of speech in blocks, always the same."""
+    samples = render_samples()
+    return Blocks(samples, tuple(map(_encode_mp3, samples)))
+
+
+def render_samples() -> tuple[Int16, ...]:
+    """The blocks' audio alone: (BLOCK_SECONDS * 16000,) int16 each."""
     speech = np.concatenate([render(clip, _POOL.seed) for clip in list_clips(_POOL)])
     size = BLOCK_SECONDS * SAMPLE_RATE
-    samples = tuple(speech[: len(speech) // size * size].reshape(-1, size))
-    return Blocks(samples, tuple(map(_encode_mp3, samples)))
+    return tuple(speech[: len(speech) // size * size].reshape(-1, size))
 
 
 def write_recordings(folder: Path, count: int, seconds: float) -> list[Path]:
