@@ -20,13 +20,14 @@ BETWEEN_EMOTIONS = "|"
 class Clip:
     """One recording: what its corpus says of it, and what preparing measured.
 
-    ``clip_id`` is the POSIX path below the corpus root without its ending; the bare published name
-    for RAVDESS and EMO-DB. None means unknown (or, for the measured fields, not prepared yet).
+    ``clip_id`` is the POSIX path below the corpus root without its ending (with it where two files
+    differ in nothing else); the bare published name for RAVDESS and EMO-DB. None means unknown (or, for the measured fields, not prepared yet).
     """
 
     clip_id: str
     path: str
-    """Where the audio is, below the corpus root; ``archive.zip::member`` inside a zip."""
+    """Where the audio is, below the corpus root; ``archive.zip::member`` inside a zip,
+    ``SPLIT/ROW`` in a dataset."""
     speaker: str | None = None
     gender: str | None = None
     """``female`` or ``male``."""
