@@ -209,5 +209,20 @@ def simulate(
     typer.echo(run_simulation(resolved, cli.needed(output)))
 
 
+@app.command()
+def gate(
+    output: cli.OptionalOutputOption = None,
+    config: cli.ConfigOption = None,
+    overrides: cli.SetOption = None,
+    print_config: cli.PrintConfigOption = False,
+) -> None:
+    """Does the leak gate find what is put into clean splits? Recall, false alarms and cost."""
+    from benchmarks.gate.config import GateConfig
+    from benchmarks.gate.running import run_gate
+
+    resolved = cli.resolve(GateConfig, config, overrides, print_config)
+    typer.echo(run_gate(resolved, cli.needed(output)))
+
+
 if __name__ == "__main__":
     cli.run(app, "benchmarks")
