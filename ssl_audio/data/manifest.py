@@ -21,7 +21,8 @@ class Clip:
     """One recording: what its corpus says of it, and what preparing measured.
 
     ``clip_id`` is the POSIX path below the corpus root without its ending (with it where two files
-    differ in nothing else); the bare published name for RAVDESS and EMO-DB. None means unknown (or, for the measured fields, not prepared yet).
+    differ in nothing else); the bare published name for RAVDESS and EMO-DB. None means unknown (or,
+    for the measured fields, not prepared yet).
     """
 
     clip_id: str

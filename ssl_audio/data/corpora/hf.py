@@ -119,7 +119,7 @@ class _Part:
         for number, (name, cells) in enumerate(
             zip(_name_rows([cells.pop("path") for cells in rows]), rows, strict=True)
         ):
-            place = f"{self.name}/{number}"
+            place = f"{self.name}/{number}" if self.name else str(number)
             try:
                 values = {field: to_text(cell) for field, cell in cells.items()}
             except DataError as error:

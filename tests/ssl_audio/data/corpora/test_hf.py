@@ -84,6 +84,7 @@ def test_other_forms_of_a_local_dataset(form, build, tmp_path):
     # save_to_disk keeps the files' own names alone.
     prefix = {"parquet": "train/clips/", "arrow": "train/", "single": ""}[form]
     assert [clip.clip_id for clip in listing.clips] == [f"{prefix}{n}" for n in (1, 2, 3)]
+    assert [clip.path for clip in listing.clips] == [f"{prefix[:6]}{row}" for row in range(3)]
     assert [clip.emotion for clip in listing.clips] == ["happy", "sad", None]
     ((_, samples),) = listing.decode(listing.clips[2])
     assert len(samples) == 800
