@@ -14,7 +14,7 @@ import numpy.typing as npt
 import soundfile as sf
 import soxr
 
-from ssl_audio.data.containers import refuse_faults
+from ssl_audio.data.containers import has_guessed_length, refuse_faults
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.errors import DataError
 
@@ -103,6 +103,7 @@ def open_audio(file: BinaryIO) -> Iterator[tuple[Source, Iterator[Int16]]]:
     if not file.seek(0, io.SEEK_END):
         raise DataError("empty file (0 bytes)")
     refuse_faults(file)
+    guessed = has_guessed_length(file)
     with (
         _errors_translated(),
         _by_descriptor(file) as system_file,
@@ -112,6 +113,7 @@ def open_audio(file: BinaryIO) -> Iterator[tuple[Source, Iterator[Int16]]]:
         source = Source(sound.samplerate, sound.channels, f"{sound.format}/{sound.subtype}")
         if source.sample_rate not in _PLAUSIBLE_RATES_HZ:
             raise DataError(f"its header gives a sample rate of {source.sample_rate} Hz")
+        sound.length_is_guessed = guessed
         yield source, _decode_blocks(sound)
 
 
@@ -137,6 +139,9 @@ class _Forward(sf.SoundFile):
     soundfile would seek to where it is after every read, which makes libmpg123 forget the bits that
     an mp3 frame borrows from those before it: the audio would be damaged at every seam.
     """
+
+    length_is_guessed = False
+    """``frames`` is no promise of the file's."""
 
     def seekable(self) -> bool:
         """No."""
@@ -195,7 +200,7 @@ def _errors_translated() -> Iterator[None]:
         raise DataError(f"can't be decoded as audio: {error.error_string}") from None
 
 
-def _decode_blocks(file: sf.SoundFile) -> Iterator[Int16]:
+def _decode_blocks(file: _Forward) -> Iterator[Int16]:
     empty = True
     with _errors_translated():
         for block in _read_exact(file) if _is_exact(file) else _read_resampled(file):
@@ -210,12 +215,12 @@ def _is_exact(file: sf.SoundFile) -> bool:
     return (file.subtype, file.channels, file.samplerate) == ("PCM_16", 1, SAMPLE_RATE)
 
 
-def _read_exact(file: sf.SoundFile) -> Iterator[Int16]:
+def _read_exact(file: _Forward) -> Iterator[Int16]:
     for block, _ in _read_blocks(file, "int16"):
         yield block
 
 
-def _read_resampled(file: sf.SoundFile) -> Iterator[Int16]:
+def _read_resampled(file: _Forward) -> Iterator[Int16]:
     """Short audio in one go, which sets the bits that hashes are of; the rest as a stream."""
     stream: soxr.ResampleStream | None = None
     for mono, last in _read_blocks(file, "float32"):
@@ -229,7 +234,7 @@ def _read_resampled(file: sf.SoundFile) -> Iterator[Int16]:
             yield _to_int16(stream.resample_chunk(mono, last=last))
 
 
-def _read_blocks(file: sf.SoundFile, dtype: str) -> Iterator[tuple[Any, bool]]:
+def _read_blocks(file: _Forward, dtype: str) -> Iterator[tuple[Any, bool]]:
     """Blocks of ``BLOCK_SECONDS``, (frames,) mono, each with whether it is the last one.
 
     The last one is shorter, even if nothing is left for it.
@@ -297,8 +302,8 @@ def _refuse_constant(lowest: float, highest: float, scale: int) -> None:
     raise DataError("silence: every sample is zero")
 
 
-def _refuse_missing(file: sf.SoundFile, num_read: int) -> None:
-    if num_read < file.frames:
+def _refuse_missing(file: _Forward, num_read: int) -> None:
+    if num_read < file.frames and not file.length_is_guessed:
         rate = file.samplerate
         raise DataError(
             f"cut short: its header promises {file.frames / rate:.2f} s, "

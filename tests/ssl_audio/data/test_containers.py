@@ -6,7 +6,7 @@ import pytest
 import soundfile as sf
 
 from ssl_audio.data.audio import decode, open_audio
-from ssl_audio.data.containers import refuse_faults
+from ssl_audio.data.containers import has_guessed_length, refuse_faults
 from ssl_audio.errors import DataError
 
 FRAME_SAMPLES = 576
@@ -110,3 +110,22 @@ def test_what_is_neither_is_left_to_libsndfile(content):
     file = io.BytesIO(content)
     refuse_faults(file)
     assert file.tell() == 0
+
+
+@pytest.mark.parametrize("sample_rate", [16_000, 22_050, 44_100, 48_000])
+def test_an_mp3_of_constant_bit_rate_needs_no_table(sample_rate):
+    """At 44.1 kHz libsndfile promises more than there is: some frames have a byte more."""
+    options = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}
+    encoded = encode("MP3", "MPEG_LAYER_III", 20, sample_rate, **options)
+    factor, rates = (
+        (144_000, {8: 112, 9: 128, 10: 160, 11: 192})
+        if sample_rate >= 32_000
+        else (72_000, {8: 64, 9: 80, 10: 96, 11: 112})
+    )
+    length = factor * rates[encoded[2] >> 4] // sample_rate + (encoded[2] >> 1 & 1)
+    assert b"Info" in encoded[:length] and b"Info" not in encoded[length:]
+    without_table = encoded[length:]
+    assert len(decode(without_table).samples) == pytest.approx(20 * 16_000, rel=0.01)
+    assert has_guessed_length(io.BytesIO(without_table))
+    assert not has_guessed_length(io.BytesIO(encoded))
+    assert not has_guessed_length(io.BytesIO(b"RIFF" + bytes(100)))
