@@ -26,6 +26,7 @@ from ssl_audio.data.audio import FULL_SCALE, Int16, measure
 from ssl_audio.data.folds import Fold
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.errors import UserError
 from ssl_audio.progress import with_progress
 from ssl_audio.run_record import write_run_record
 
@@ -57,6 +58,11 @@ def run_gate(config: GateConfig, output: Path) -> str:
     Raises:
         UserError: no corpus, or a protocol that a corpus has not.
     """
+    if not config.corpora:
+        raise UserError(
+            "corpora: name prepared folders and their protocols, e.g. "
+            "--set 'corpora={runs/ravdess: ravdess-speech-8/emobox6}'"
+        )
     start = time.monotonic()
     (output / "parts").mkdir(parents=True, exist_ok=True)
     scores, alarms, fingerprints = [], [], []
