@@ -15,7 +15,7 @@ from benchmarks.runs import BenchmarkConfig, Run, plan_runs, refuse_taken_titles
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, UnlabelledClips
 from finetune.metrics import compute_metrics
 from finetune.predictions import Predictions, Provenance, collect_genders
-from ssl_audio.audit import refuse_leaks
+from ssl_audio.audit import guard
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
@@ -44,8 +44,7 @@ def run_benchmark(config: BenchmarkConfig, output: Path, only: Sequence[str] = (
     protocol = open_protocol(config.folds, corpora, PROTOCOLS)
     corpus, folds = protocol.corpus, protocol.folds
     runs = plan_runs(config, corpus, folds, only)
-    for number in sorted({run.config.fold for run in runs}):
-        refuse_leaks(corpus.clips, folds, number)
+    guard(corpus, folds, sorted({run.config.fold for run in runs}))
     refuse_taken_titles(runs, output)
     waiting = [run for run in runs if not _is_done(run, output)]
     if len(waiting) < len(runs):

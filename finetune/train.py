@@ -16,7 +16,7 @@ from finetune.learning import Material, learn, load_best, read_encoder_config
 from finetune.predictions import Predictions, Provenance, collect_genders
 from finetune.pretraining import Pretraining
 from ssl_audio import pictures
-from ssl_audio.audit import refuse_leaks
+from ssl_audio.audit import guard
 from ssl_audio.build import count_tokens
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import write_manifest
@@ -38,7 +38,7 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
     transformers_logging.disable_progress_bar()
     corpus = PreparedCorpus.load(config.data.corpus)
     folds = corpus.folds(config.data.folds)
-    refuse_leaks(corpus.clips, folds, config.data.fold)
+    guard(corpus, folds, [config.data.fold])
     fold = folds.fold(config.data.fold)
     used = [corpus.clips[i] for i in corpus.indices((*fold.train, *fold.validation, *fold.test))]
     encoder_config = read_encoder_config(config)

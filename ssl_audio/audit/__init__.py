@@ -1,6 +1,6 @@
 """The leak gate: does a split let a model see in training what it is tested on?"""
 
-from ssl_audio.audit.gate import LEAKY_ENDING, audit_fold, audit_folds, refuse_leaks
+from ssl_audio.audit.gate import LEAKY_ENDING, audit_fold, audit_folds, guard, refuse_leaks
 from ssl_audio.audit.report import (
     Audit,
     Finding,
@@ -18,6 +18,7 @@ __all__ = [
     "audit_folds",
     "format_findings",
     "format_report",
+    "guard",
     "has_leak",
     "refuse_leaks",
     "write_json",

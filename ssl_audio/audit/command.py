@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ssl_audio.audit.copies import Copy, find_copies, find_copies_between
 from ssl_audio.audit.feature_table import find_sides, read_features
 from ssl_audio.audit.front_end import check_front_end
 from ssl_audio.audit.gate import audit_folds
@@ -67,12 +68,12 @@ def audit(request: Request) -> Audit:
         notebook = Notebook()
         protocols = _choose_folds(request, source, notebook)
         _tell_source(source, notebook)
-        notebook.findings += audit_folds(source.clips, protocols)
+        notebook.findings += audit_folds(source.clips, protocols, _find_copies(source, notebook))
         _look_for_shortcuts(source, notebook)
         if request.features is not None:
             _look_at_features(request.features, request, source, protocols, notebook)
-        for pool in _read_pools(request, notebook):
-            notebook.findings += _look_for(pool, source, protocols)
+        for pool in _read_pools(request, source, notebook):
+            notebook.findings += _look_for_pool(pool, source, protocols)
         if request.run is not None:
             _look_at_run(request.run, source, notebook)
     return Audit(
@@ -120,6 +121,14 @@ def _tell_source(source: Source, notebook: Notebook) -> None:
         notebook.missed.append(f"{count_of(len(source.set_aside), 'file')} set aside as unusable")
 
 
+def _find_copies(source: Source, notebook: Notebook) -> tuple[Copy, ...]:
+    if source.corpus is None:
+        notebook.missed.append("copies in other samples: the manifest brings no audio")
+        return ()
+    notebook.looked_at.append("copies in other samples, re-encoded, cut or changed")
+    return find_copies(source.corpus)
+
+
 def _look_for_shortcuts(source: Source, notebook: Notebook) -> None:
     if can_be_judged(source.clips):
         notebook.findings += find_shortcuts(source.clips)
@@ -158,24 +167,31 @@ def _look_at_run(run: Path, source: Source, notebook: Notebook) -> None:
         notebook.missed.append(missed)
 
 
-def _read_pools(request: Request, notebook: Notebook) -> list[Pool]:
+def _read_pools(request: Request, source: Source, notebook: Notebook) -> list[Pool]:
     pools = []
     if request.pretraining is not None:
         pools.append(read_pool(request.pretraining))
     if request.run is not None:
         pool = read_pool_of_run(request.run)
         if pool is None:
-            notebook.missed.append(
-                f"what {request.run} was pretrained on, if at all: it says nothing"
-            )
+            notebook.missed.append(f"what {request.run} was pretrained on: nobody wrote it down")
         else:
             pools.append(pool)
-    for pool in pools:
-        notebook.looked_at.append(f"{count_of(len(pool.clips), 'clip')} of pretraining by hash")
-    return pools
+    return [_search_pool(pool, source, notebook) for pool in pools]
 
 
-def _look_for(pool: Pool, source: Source, protocols: list[Folds]) -> list[Finding]:
+def _search_pool(pool: Pool, source: Source, notebook: Notebook) -> Pool:
+    """With the copies of the corpus's clips in it, where both bring their audio."""
+    notebook.looked_at.append(f"what pretraining saw ({count_of(len(pool.clips), 'clip')})")
+    if not pool.clips:
+        return pool
+    if pool.corpus is None or source.corpus is None:
+        notebook.missed.append(f"changed copies in {pool.name}: by its manifest only equal audio")
+        return pool
+    return replace(pool, copies=find_copies_between(source.corpus, pool.corpus))
+
+
+def _look_for_pool(pool: Pool, source: Source, protocols: list[Folds]) -> list[Finding]:
     by_id = {clip.clip_id: clip for clip in source.clips}
     if not protocols:
         return list(find_pretraining_pool(source.clips, pool))

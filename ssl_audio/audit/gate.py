@@ -10,6 +10,7 @@ from ssl_audio.audit.report import Finding
 from ssl_audio.audit.speakers import find_shared_speakers, find_unknown_speakers
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip
+from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import DataError
 
 LEAKY_ENDING = "-LEAKY"
@@ -65,10 +66,30 @@ def audit_folds(
     return findings
 
 
+def guard(corpus: PreparedCorpus, folds: Folds, numbers: Iterable[int]) -> None:
+    """The gate before training: passes silently, or stops.
+
+    Args:
+        corpus: whose audio is searched for copies, once; what is found is kept beside it.
+        folds: of the protocol; a name that ends in ``-LEAKY`` is let through.
+        numbers: of the folds that are trained on, from 1.
+
+    Raises:
+        DataError: a fold leaks.
+    """
+    if folds.protocol.endswith(LEAKY_ENDING):
+        return
+    from ssl_audio.audit.copies import find_copies
+
+    copies = find_copies(corpus)
+    for number in numbers:
+        refuse_leaks(corpus.clips, folds, number, copies)
+
+
 def refuse_leaks(
     clips: Sequence[Clip], folds: Folds, number: int, copies: Iterable[CopyPair] = ()
 ) -> None:
-    """The gate before training: passes silently, or stops.
+    """Stops at the first leak of a fold.
 
     Args:
         clips: of the corpus.

@@ -44,15 +44,16 @@ def read_pool(path: Path) -> Pool:
 def read_pool_of_run(run: Path) -> Pool | None:
     """Of a run of pretraining, or of the encoder that a fine-tuning run started from.
 
-    None if the run learnt from scratch, or its encoder's pool is not known.
+    Empty if the run learnt from scratch; None if nobody wrote down what was seen.
 
     Raises:
         DataError: no finished run.
     """
     origin = find_origin(run)
-    if not (origin / SEEN_CLIPS).is_file():
-        return None
-    return Pool(str(origin), tuple(read_manifest(origin / SEEN_CLIPS)))
+    if (origin / SEEN_CLIPS).is_file():
+        return Pool(str(origin), tuple(read_manifest(origin / SEEN_CLIPS)))
+    config = read_run_record(run)["config"]
+    return Pool("none", ()) if config.get("encoder", "unknown") is None else None
 
 
 def find_origin(run: Path) -> Path:

@@ -318,18 +318,22 @@ def test_two_corpora_learn_from_one_and_test_on_the_other(tones, spy, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     corpus = PreparedCorpus.load(tones)
+    rng = np.random.default_rng(0)
     renamed = [
-        (replace(clip, clip_id=f"other-{clip.clip_id}"), -view)
+        (
+            replace(clip, clip_id=f"other-{clip.clip_id}"),
+            rng.integers(-999, 999, len(view), dtype=np.int16),
+        )
         for clip, view in zip(corpus.clips, corpus.views, strict=True)
     ]
     renamed = [
         (clip.with_measured(audio_sha256=f"other{clip.audio_sha256}"), v) for clip, v in renamed
     ]
-    write_corpus(other, "negative", renamed)
+    write_corpus(other, "noise", renamed)
     (tmp_path / "cross.yaml").write_text(
         """
-name: cross/tones->negative
-sources: [{corpus: tones}, {corpus: negative}]
+name: cross/tones->noise
+sources: [{corpus: tones}, {corpus: noise}]
 classes: [high, low, mid]
 """,
         encoding="utf-8",
