@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def measure_preparing(folder: Path, count: int, minutes: float, num_cores: int) 
     """Makes recordings, prepares them with the command that users run, removes what it made.
 
     Args:
-        folder: new or of an earlier call; recordings that are there already are used again.
+        folder: where there is room for them and for what is made of them.
         count: of the recordings.
         minutes: length of each.
         num_cores: that this process and its children may use; only reported.
@@ -75,9 +76,9 @@ def measure_preparing(folder: Path, count: int, minutes: float, num_cores: int) 
             f"{folder} has {free / 1e9:.1f} GB free, {count} recordings of {minutes:g} min need "
             f"{needed / 1e9:.1f} GB: choose another --folder, or fewer --files"
         )
-    source, output = folder / "recordings", folder / "prepared"
-    paths = write_recordings(source, count, 60 * minutes)
-    try:
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        source, output = Path(work) / "recordings", Path(work) / "prepared"
+        paths = write_recordings(source, count, 60 * minutes)
         command = (sys.executable, "-m", "ssl_audio", "prepare", "folder", str(source))
         watched = watch((*command, "--output", str(output), "--strict"))
         corpus = PreparedCorpus.load(output)
@@ -89,6 +90,3 @@ def measure_preparing(folder: Path, count: int, minutes: float, num_cores: int) 
             num_cores=num_cores,
             watched=watched,
         )
-    finally:
-        shutil.rmtree(output, ignore_errors=True)
-        shutil.rmtree(source)
