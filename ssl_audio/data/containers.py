@@ -103,8 +103,21 @@ def _refuse_mp3_of_unknown_length(file: BinaryIO) -> None:
             raise DataError(
                 f"an mp3 that goes on after the {num_bytes} bytes it tells of; {_REMEDY}"
             )
-    elif len({kbit_per_s for kbit_per_s, _ in _frames(file, place)}) > 1:
-        raise DataError(f"an mp3 of varying bit rate that does not say its length; {_REMEDY}")
+    else:
+        _refuse_varying_or_cut(file, place)
+
+
+def _refuse_varying_or_cut(file: BinaryIO, place: int) -> None:
+    """Of an mp3 without a table, whose first frame starts at a place."""
+    first_kbit_per_s, num_frames = None, 0
+    for kbit_per_s, num_bytes in _frames(file, place):
+        first_kbit_per_s = first_kbit_per_s or kbit_per_s
+        if kbit_per_s != first_kbit_per_s:
+            raise DataError(f"an mp3 of varying bit rate that does not say its length; {_REMEDY}")
+        place += num_bytes
+        num_frames += 1
+    if num_frames > 1 and place > file.seek(0, io.SEEK_END):
+        raise DataError("cut short: it ends within an mp3 frame")
 
 
 def _frames(file: BinaryIO, place: int) -> Iterator[tuple[int, int]]:

@@ -84,6 +84,8 @@ def test_an_mp3_of_constant_bit_rate_needs_none(sample_rate):
         places = split_mp3(encoded)
         whole = decode(encoded[places[1] :] + b"TAG" + bytes(125)).samples
         assert len(whole) == (len(places) - 1) * FRAME_SAMPLES
+        with pytest.raises(DataError, match="cut short: it ends within an mp3 frame"):
+            decode(encoded[places[1] : -9])
 
 
 def test_an_mp3_of_several_joined_end_to_end():
