@@ -123,7 +123,7 @@ def decode_portion(
                     writer.add(clip.clip_id, samples)
                     decoded.append(clip)
                     advance(0, len(samples))
-                if last and recording.clip_id in (last[0].clip_id, last[0].parent):
+                if last and recording.clip_id == _name_of(last[0]):
                     raise DataError(_compare_namesakes(last, decoded))
             except DataError as error:
                 writer.go_back(place)
@@ -141,6 +141,11 @@ def _compare_namesakes(kept: Sequence[Clip], second: Sequence[Clip]) -> str:
     kept_emotion, emotion = kept[0].emotion, second[0].emotion
     labels = f", labelled {emotion} here, labelled {kept_emotion} there"
     return (
-        f"second file of clip {kept[0].parent or kept[0].clip_id}: {kept[0].path} is kept "
+        f"second file of clip {_name_of(kept[0])}: {kept[0].path} is kept "
         f"({'same audio' if same else 'OTHER AUDIO'}{labels if emotion != kept_emotion else ''})"
     )
+
+
+def _name_of(clip: Clip) -> str:
+    """Of the file that a clip is from, as its corpus calls it."""
+    return parent_in_name(clip.clip_id) or clip.clip_id

@@ -69,7 +69,7 @@ def name_segment(clip: Clip, start: int) -> Clip:
     return replace(
         clip,
         clip_id=f"{clip.clip_id}@{offset_seconds:09.2f}",
-        parent=clip.clip_id,
+        parent=clip.parent or clip.clip_id,
         offset_seconds=offset_seconds,
     )
 
