@@ -55,7 +55,7 @@ def render_samples() -> tuple[Int16, ...]:
 
 
 def write_recordings(folder: Path, count: int, seconds: float) -> list[Path]:
-    """Writes recordings that are not there yet: mp3 and FLAC in turn.
+    """Writes mp3 and FLAC in turn.
 
     Args:
         folder: made if need be.
@@ -64,19 +64,15 @@ def write_recordings(folder: Path, count: int, seconds: float) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"recording{number:04d}.{ENDINGS[number % 2]}" for number in range(count)]
-    if all(path.exists() for path in paths):
-        return paths
     blocks = render_blocks()
     num_blocks = -int(-seconds // BLOCK_SECONDS)
     for number, path in enumerate(paths):
         order = np.random.default_rng(number).integers(len(blocks.samples), size=num_blocks)
-        unfinished = path.with_suffix(".unfinished")
         if path.suffix == ".mp3":
-            unfinished.write_bytes(b"".join(blocks.mp3[place] for place in order))
+            path.write_bytes(b"".join(blocks.mp3[place] for place in order))
         else:
             audio = np.concatenate([blocks.samples[place] for place in order])
-            sf.write(unfinished, audio, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-        unfinished.rename(path)
+            sf.write(path, audio, SAMPLE_RATE)
     return paths
 
 

@@ -38,13 +38,6 @@ def test_recordings_are_as_long_as_asked_and_differ(short_blocks, tmp_path):
     assert (info.samplerate, info.channels, info.format) == (48_000, 2, "MP3")
 
 
-def test_recordings_that_are_there_are_kept(short_blocks, tmp_path):
-    paths = recordings.write_recordings(tmp_path, 2, seconds=4)
-    before = [path.stat().st_mtime_ns for path in paths]
-    assert recordings.write_recordings(tmp_path, 2, seconds=4) == paths
-    assert [path.stat().st_mtime_ns for path in paths] == before
-
-
 HOLD = "import time; held = b'x' * {num_bytes}; time.sleep(1)"
 MAP = """
 import mmap, sys, time
