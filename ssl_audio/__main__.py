@@ -72,7 +72,10 @@ def prepare(
         bool, typer.Option("--strict", help="Fail if anything has to be set aside.")
     ] = False,
 ) -> None:
-    """Decode a corpus once, to 16 kHz mono int16, with its manifest, folds and a page about it."""
+    """Decode a corpus once, to 16 kHz mono int16, with its manifest, folds and a page about it.
+
+    After an interruption the same command goes on where it was. Recordings over 30 s are cut.
+    """
     from ssl_audio.data import prepare as preparing
 
     columns = preparing.parse_columns(mapping or [])
