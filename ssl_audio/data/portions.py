@@ -25,7 +25,8 @@ MOST_RECORDINGS = 128
 MOST_BYTES = 2**26
 """Of a portion's files, unless it is a single one."""
 _WAY = ("1", sf.__version__, sf.__libsndfile_version__, soxr.__version__, np.__version__)
-"""How audio is decoded; a shard that was made another way is not taken over."""
+"""How audio is decoded; a shard that was made another way is not taken over. The first number is to
+be raised with every change to decoding, cutting or measuring."""
 
 
 @dataclass(frozen=True)
