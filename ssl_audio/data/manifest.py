@@ -41,7 +41,7 @@ class Clip:
     split: str | None = None
     """The part that the corpus itself puts the clip in (``train``, ``test``)."""
     parent: str | None = None
-    """clip_id of the recording that this one is a segment of."""
+    """The recording that this one is a part of: its clip_id, or a name for it if it is no clip."""
     offset_seconds: float | None = None
     """Where in its parent the segment starts."""
 

@@ -1,9 +1,12 @@
 """HackerEarth's "Predict the Emotion": two folders of mp3 and wav, and a table of labels for one.
 
-Nothing is known of speakers; many clips are there more than once.
+Nothing is known of speakers. Many clips are there more than once, and many are windows of one
+recording that overlap; ``hackerearth_recordings.csv`` lists those, as the leak audit found them.
 """
 
+import csv
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from ssl_audio.data.corpora.base import CorpusReader, Listing, Quarantined
@@ -14,6 +17,8 @@ from ssl_audio.errors import DataError, UserError
 
 SPLITS = {"TrainAudioFiles": "train", "TestAudioFiles": "test"}
 TABLES = {"train": "train.csv", "test": "test.csv"}
+RECORDINGS = Path(__file__).with_name("hackerearth_recordings.csv")
+"""Columns recording, clip_id: the clips that share sound with another one."""
 
 
 class HackerEarth(CorpusReader):
@@ -81,4 +86,12 @@ def _to_clip(path: str, clip_id: str, split: str, labels: Mapping[str, str | Non
         path=path,
         emotion=labels.get(PurePosixPath(path).name),
         split=split,
+        parent=_read_recordings().get(clip_id),
     )
+
+
+@cache
+def _read_recordings() -> dict[str, str]:
+    """Recording by clip, of the clips that share one."""
+    with RECORDINGS.open(newline="", encoding="utf-8") as file:
+        return {row["clip_id"]: f"recording {row['recording']}" for row in csv.DictReader(file)}

@@ -1,6 +1,14 @@
+import csv
+
 import pytest
 
+from ssl_audio.audit.copied import connect
+from ssl_audio.audit.copies import find_copies
 from ssl_audio.data.corpora import CORPORA
+from ssl_audio.data.corpora.hackerearth import RECORDINGS
+from ssl_audio.data.prepare import prepare
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.segments import parent_in_name
 from ssl_audio.errors import DataError, UserError
 
 
@@ -66,3 +74,32 @@ def test_a_second_row_of_the_competition_s_table_is_told(tmp_path, write_noise):
     ((place, reason),) = [(item.path, item.reason) for item in listing.quarantined]
     assert place == "train.csv, line 3"
     assert reason == "second row of 1.wav: labelled fear here, joy there"
+
+
+def test_windows_of_one_recording_have_one_parent(tmp_path, write_noise):
+    """1016 and 11315 overlap in the published files; 1 shares its sound with none."""
+    for name in ("TestAudioFiles/1016", "TrainAudioFiles/11315", "TrainAudioFiles/1"):
+        write_noise(tmp_path / f"{name}.wav")
+    (tmp_path / "train.csv").write_text("filename,emotion\n11315.wav,joy\n1.wav,fear\n")
+    (tmp_path / "test.csv").write_text("filename\n1016.wav\n")
+    parents = {clip.clip_id: clip.parent for clip in read("hackerearth", tmp_path).clips}
+    assert parents["TestAudioFiles/1016"] == parents["TrainAudioFiles/11315"] is not None
+    assert parents["TrainAudioFiles/1"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.timeout(3000)
+def test_recordings_are_what_the_audit_finds(real_data, tmp_path):
+    prepare("hackerearth", real_data / "hackerearth", tmp_path / "prepared")
+    copies = find_copies(PreparedCorpus.load(tmp_path / "prepared"))
+    names = {
+        (parent_in_name(c.first) or c.first, parent_in_name(c.second) or c.second) for c in copies
+    }
+    with RECORDINGS.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    listed = [
+        tuple(row["clip_id"] for row in rows if row["recording"] == number)
+        for number in dict.fromkeys(row["recording"] for row in rows)
+    ]
+    assert list(connect(names)) == listed
