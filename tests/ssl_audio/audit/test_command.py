@@ -214,7 +214,7 @@ def test_the_pool_of_a_run(root, clips, tmp_path):
 
 @pytest.fixture
 def someones(tmp_path, write_noise):
-    """Somebody's table of audio files: three speakers, two classes, a copy in another format."""
+    """Somebody's table of audio files: three speakers, two classes, one file in two formats."""
     rows = []
     for speaker in "abc":
         for number in range(4):
@@ -222,8 +222,8 @@ def someones(tmp_path, write_noise):
             write_noise(tmp_path / "audio" / name, seed=f"{speaker}{number}")
             rows.append((f"audio/{name}", speaker, ("happy", "sad")[number % 2]))
     samples, rate = sf.read(tmp_path / "audio" / "a0.wav", dtype="int16")
-    sf.write(tmp_path / "audio" / "copy.flac", samples, rate)
-    rows.append(("audio/copy.flac", "c", "happy"))
+    sf.write(tmp_path / "audio" / "a0.flac", samples, rate)
+    rows.append(("audio/a0.flac", "c", "happy"))
     return write_rows(tmp_path / "table.csv", ("wav", "who", "label"), rows)
 
 
@@ -237,7 +237,7 @@ def test_a_table_of_audio_files_is_decoded(someones, tmp_path):
     result = run(someones, *MAPPED, "--train", train, "--test", test)
     assert result.exit_code == 0, result.output
     assert "the hashed audio of 13" in result.output
-    test.write_text(test.read_text() + "copy.flac\n")
+    test.write_text(test.read_text() + "a0.flac\n")
     result = run(someones, *MAPPED, "--train", train, "--test", test)
     assert result.exit_code == 1
     assert "leak: identical_audio" in result.output and "shared_speakers" not in result.output
