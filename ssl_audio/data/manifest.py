@@ -97,6 +97,8 @@ SCHEMA = pa.schema(
     ]
 )
 
+_NEEDED = ("clip_id", "path")
+
 
 def write_manifest(clips: Sequence[Clip], path: Path) -> None:
     """Writes a parquet file, one row per clip, columns as in ``SCHEMA``."""
@@ -104,7 +106,7 @@ def write_manifest(clips: Sequence[Clip], path: Path) -> None:
 
 
 def read_manifest(path: Path | BinaryIO) -> list[Clip]:
-    """Reads what ``write_manifest`` wrote.
+    """Reads what ``write_manifest`` wrote, now or before it had as many columns as today.
 
     Args:
         path: of the file, or the open file itself.
@@ -114,10 +116,15 @@ def read_manifest(path: Path | BinaryIO) -> list[Clip]:
     """
     try:
         table = pq.read_table(path)
-        odd = sorted(set(table.column_names) ^ set(SCHEMA.names))
-        rows = [] if odd else table.select(SCHEMA.names).cast(SCHEMA).to_pylist()
+        known = [name for name in SCHEMA.names if name in table.column_names]
+        odd = sorted({*table.column_names, *_NEEDED} - set(known))
+        rows = [] if odd else table.select(known).cast(_choose(known)).to_pylist()
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise DataError(f"manifest {path} can't be read: {error}") from None
     if odd:
         raise DataError(f"manifest {path}: missing or unknown columns {', '.join(odd)}")
     return [Clip(**row) for row in rows]
+
+
+def _choose(names: Sequence[str]) -> pa.Schema:
+    return pa.schema([SCHEMA.field(name) for name in names])
