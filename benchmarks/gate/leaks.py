@@ -61,7 +61,9 @@ def _list_leaks_of_folds() -> list[Leak]:
         ),
         *copies,
         *(
-            Leak("split_parent", "leak", count_of(n, "recording"), _cut(n), _cut_apart(n))
+            Leak(
+                "split_parent", "leak", count_of(n, "recording"), _cut(n, "test"), _cut(n, "train")
+            )
             for n in counts
         ),
         *(
@@ -179,30 +181,20 @@ def _copy(source: str, target: str, count: int) -> Inject:
     return copy
 
 
-def _as_segments(material: Material, names: Sequence[str], speaker: str | None) -> list[Clip]:
-    """Second halves of recordings, whose first halves keep their names."""
-    return [
-        replace(
-            material.find(n), clip_id=f"{n}@000001.00", audio_sha256=f"half of {n}", speaker=speaker
-        )
-        for n in names
-    ]
+def _cut(count: int, source: str) -> Inject:
+    """Second halves of recordings go to training; the first halves stay, under their names."""
 
-
-def _cut(count: int) -> Inject:
     def cut(material: Material, rng: np.random.Generator) -> Material:
         speaker = material.find(material.fold.train[0]).speaker
-        halves = _as_segments(material, _draw(rng, material.fold.test, count), speaker)
-        grown = [*material.fold.train, *(clip.clip_id for clip in halves)]
-        return material.with_clips(*halves).with_fold(train=grown)
-
-    return cut
-
-
-def _cut_apart(count: int) -> Inject:
-    def cut(material: Material, rng: np.random.Generator) -> Material:
-        names = _draw(rng, material.fold.train, count)
-        halves = [c for n in names for c in _as_segments(material, [n], material.find(n).speaker)]
+        halves = [
+            replace(
+                material.find(name),
+                clip_id=f"{name}@000001.00",
+                audio_sha256=f"half of {name}",
+                speaker=speaker,
+            )
+            for name in _draw(rng, getattr(material.fold, source), count)
+        ]
         grown = [*material.fold.train, *(clip.clip_id for clip in halves)]
         return material.with_clips(*halves).with_fold(train=grown)
 
