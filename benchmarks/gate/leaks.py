@@ -10,7 +10,6 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from benchmarks.gate.material import Floats, Material
 from ssl_audio.audit.report import Severity, count_of
-from ssl_audio.data.manifest import Clip
 
 Inject = Callable[[Material, np.random.Generator], Material]
 """The material with a leak in it."""
