@@ -106,9 +106,10 @@ def _set(values: dict[str, Any], item: str) -> None:
 def _describe(config_type: type[Config], error: ValidationError) -> str:
     parts = []
     for detail in error.errors():
-        key = ".".join(str(part) for part in detail["loc"])
+        names, owner = _follow(config_type, detail["loc"])
+        key = ".".join(names)
         if detail["type"] == "extra_forbidden":
-            known = ", ".join(_fields_at(config_type, detail["loc"][:-1]))
+            known = ", ".join(owner.model_fields) if owner else ""
             parts.append(f"unknown key {key} (known: {known})")
         elif detail["type"] == "missing":
             parts.append(f"{key} is needed: give it with --set {key}=...")
@@ -117,13 +118,33 @@ def _describe(config_type: type[Config], error: ValidationError) -> str:
     return "; ".join(parts)
 
 
-def _fields_at(config_type: type[Config], location: tuple[int | str, ...]) -> list[str]:
-    current: Any = config_type
+def _follow(
+    config_type: type[Config], location: tuple[int | str, ...]
+) -> tuple[list[str], type[BaseModel] | None]:
+    """A key as the user writes it, and the section that its last part was looked for in.
+
+    Where a section is of one of several types, pydantic also names the kind that was chosen.
+    """
+    names: list[str] = []
+    owners: list[type[BaseModel]] = [config_type]
+    found: list[type[BaseModel]] = owners
     for part in location:
-        annotation = current.model_fields[part].annotation if part in current.model_fields else None
-        candidates = [annotation, *typing.get_args(annotation)]
-        models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not models:
-            return []
-        current = models[0]
-    return list(current.model_fields)
+        if chosen := [model for model in found if len(found) > 1 and _kind_of(model) == part]:
+            found = chosen
+            continue
+        names.append(str(part))
+        owners = found
+        fields = owners[0].model_fields if owners else {}
+        found = _models_in(fields[str(part)].annotation) if part in fields else []
+    return names, owners[0] if owners else None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The configuration types that an annotation names, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in _models_in(part)]
+
+
+def _kind_of(model: type[BaseModel]) -> Any:
+    return model.model_fields["kind"].default if "kind" in model.model_fields else None

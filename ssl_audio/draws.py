@@ -19,6 +19,9 @@ class Stream(IntEnum):
     ORDER = 1
     CROP = 2
     MASK = 3
+    VIEW = 4
+    LEVEL = 5
+    NOISE = 6
 
 
 def draw_keys(seed: int, passes: Tensor, clip_indices: Tensor) -> Tensor:

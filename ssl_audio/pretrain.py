@@ -15,7 +15,7 @@ from ssl_audio.data.manifest import write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
 from ssl_audio.data.stream import CropStream
 from ssl_audio.errors import ConfigError
-from ssl_audio.objectives import OBJECTIVES, Objective
+from ssl_audio.objectives import OBJECTIVES, Objective, ObjectiveConfig
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.optim import parameter_groups
 from ssl_audio.run_record import SEEN_CLIPS, write_run_record
@@ -46,7 +46,7 @@ class PretrainConfig(Config):
 
     data: PoolConfig
     encoder: EncoderSettings = EncoderSettings()
-    objective: MaskedConfig = MaskedConfig()
+    objective: ObjectiveConfig = MaskedConfig()
     train: TrainConfig = TrainConfig()
 
 
@@ -67,7 +67,7 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
     )
     torch.manual_seed(config.train.seed)
     encoder = build_encoder(encoder_config, session.choices["attention"], corpus, indices)
-    objective = OBJECTIVES[config.objective.kind](encoder, config.objective)
+    objective: Objective = OBJECTIVES[config.objective.kind](encoder, config.objective)
     stream = CropStream(corpus, indices, config.train.seed, config.data.crop_seconds)
     groups = parameter_groups(objective, config.train.weight_decay)
     state = train(objective, stream, groups, config.train, session, "pretrain")

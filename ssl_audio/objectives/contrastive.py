@@ -1,0 +1,166 @@
+"""Contrastive learning: two views of a recording belong together, those of others do not.
+
+Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning" (SimCLR), section 2, for
+NT-Xent; Saeed et al. 2021, "Contrastive Learning of General-Purpose Audio Representations" (COLA),
+section 2, for crops of one clip as positives and the bilinear form. We differ: parts of each view
+are hidden from the encoder, mean and deviation over the tokens are projected, and a recording that
+a batch holds twice is no negative of itself.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ssl_audio.augment import add_noise, change_level, cut_view
+from ssl_audio.config import Config
+from ssl_audio.data.manifest import SAMPLE_RATE
+from ssl_audio.draws import Stream, uniform
+from ssl_audio.encoder import AudioEncoder
+from ssl_audio.gathering import first_gathered_row, gather_with_gradient
+from ssl_audio.masking import random_mask
+from ssl_audio.objectives.base import Batch, Objective, StepOutput, to_float
+from ssl_audio.pooling import mean_std_pool
+
+
+class ContrastiveConfig(Config):
+    """Settings of the contrastive objective.
+
+    Attributes:
+        kind: names the objective.
+        positives: two crops of a clip, or one crop changed in two ways.
+        view_seconds: length of a view, cut out of the crop that the stream gives.
+        mask_ratio: share of each view's patches hidden from the encoder.
+        similarity: cosine over a temperature (NT-Xent) or bilinear (COLA).
+        temperature: of NT-Xent.
+        projection_dim: of the vectors that are compared.
+        level_db: most that a view is made louder or softer.
+        least_snr_db: signal to noise of the noisiest views; None adds no noise.
+    """
+
+    kind: Literal["contrastive"] = "contrastive"
+    positives: Literal["same_clip", "same_crop"] = "same_clip"
+    view_seconds: float = Field(default=1.2, gt=0)
+    mask_ratio: float = Field(default=0.4, ge=0, lt=1)
+    similarity: Literal["cosine", "bilinear"] = "cosine"
+    temperature: float = Field(default=0.1, gt=0)
+    projection_dim: int = Field(default=128, gt=0)
+    level_db: float = Field(default=6.0, ge=0)
+    least_snr_db: float | None = 10.0
+
+
+def contrast(similarities: Tensor, positives: Tensor, same: Tensor) -> Tensor:
+    """Cross-entropy of each anchor's positive among all candidates: scalar.
+
+    Args:
+        similarities: (anchors, candidates) float32.
+        positives: (anchors,) int64, which candidate belongs to each.
+        same: (anchors, candidates) bool, True = the same recording, which is no negative.
+    """
+    is_positive = functional.one_hot(positives, similarities.shape[1]).bool()
+    return functional.cross_entropy(
+        similarities.masked_fill(same & ~is_positive, -torch.inf), positives
+    )
+
+
+class NtXent(nn.Module):
+    """Normalised, temperature-scaled cross-entropy over both views of every process.
+
+    The mean over processes of what each returns is the loss of one process with all clips.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, view_a: Tensor, view_b: Tensor, clip_indices: Tensor) -> Tensor:
+        """Scalar.
+
+        Args:
+            view_a: (batch, dim) projections of one view of each clip.
+            view_b: of the other one.
+            clip_indices: (batch,) int64, equal for equal recordings.
+        """
+        view_a, view_b = (functional.normalize(view.float(), dim=1) for view in (view_a, view_b))
+        candidates = torch.cat([gather_with_gradient(view_a), gather_with_gradient(view_b)])
+        num_clips = len(candidates) // 2
+        everyone = gather_with_gradient(clip_indices).repeat(2)
+        own = first_gathered_row(len(view_a)) + torch.arange(len(view_a), device=view_a.device)
+        same = clip_indices[:, None] == everyone
+        losses = [
+            contrast(anchors @ candidates.T / self.temperature, partners, same)
+            for anchors, partners in ((view_a, own + num_clips), (view_b, own))
+        ]
+        return torch.stack(losses).mean()
+
+
+class Bilinear(nn.Module):
+    """COLA's form: the other view is found by a learned product, one way only."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.weight = nn.Parameter(torch.eye(dim))
+
+    def forward(self, view_a: Tensor, view_b: Tensor, clip_indices: Tensor) -> Tensor:
+        """See ``NtXent``."""
+        view_a, view_b = (self.norm(view.float()).tanh() for view in (view_a, view_b))
+        similarities = view_a @ self.weight @ gather_with_gradient(view_b).T
+        own = first_gathered_row(len(view_a)) + torch.arange(len(view_a), device=view_a.device)
+        same = clip_indices[:, None] == gather_with_gradient(clip_indices)
+        return contrast(similarities, own, same)
+
+
+class ContrastiveObjective(Objective):
+    """Cut, change, hide, encode, pool, project, contrast."""
+
+    def __init__(self, encoder: AudioEncoder, config: ContrastiveConfig) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config = config
+        dim = encoder.config.hidden_size
+        self.projection = nn.Sequential(
+            nn.Linear(2 * dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, config.projection_dim)
+        )
+        self.loss = (
+            NtXent(config.temperature)
+            if config.similarity == "cosine"
+            else Bilinear(config.projection_dim)
+        )
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """Contrastive loss of one batch."""
+        view_a, view_b = (self.project(batch, view) for view in (0, 1))
+        loss = self.loss(view_a, view_b, batch["clip_indices"])
+        with torch.no_grad():
+            a, b = (functional.normalize(view.float(), dim=1) for view in (view_a, view_b))
+            metrics = {
+                "positive_cosine": (a * b).sum(1).mean(),
+                # Of unit vectors that point everywhere alike: 1 / sqrt(dim); 0 is a collapse.
+                "projection_std": a.std(dim=0).mean(),
+            }
+        return StepOutput(loss, metrics)
+
+    def project(self, batch: Batch, view: int) -> Tensor:
+        """(batch, projection_dim) of one view of every clip."""
+        waveform, num_samples = self.cut(batch, view)
+        audio = self.encoder.patch_audio(waveform, num_samples)
+        noise = uniform(batch["keys"], Stream.MASK, audio.grid.num_patches, view)
+        masked = random_mask(noise, self.config.mask_ratio, audio.padding_mask)
+        output = self.encoder.encode(audio, masked)
+        return self.projection(mean_std_pool(output.last_hidden_state.float(), output.padding_mask))
+
+    def cut(self, batch: Batch, view: int) -> tuple[Tensor, Tensor]:
+        """One view: (batch, samples) float32 and the (batch,) true lengths."""
+        config, keys = self.config, batch["keys"]
+        place = view if config.positives == "same_clip" else 0
+        length = round(config.view_seconds * SAMPLE_RATE)
+        cut, num_samples = cut_view(
+            to_float(batch["waveform"]), batch["num_samples"], keys, length, place
+        )
+        waveform = change_level(cut, keys, config.level_db, view)
+        if config.least_snr_db is not None:
+            waveform = add_noise(waveform, num_samples, keys, config.least_snr_db, view)
+        return waveform, num_samples

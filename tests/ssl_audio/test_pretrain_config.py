@@ -1,0 +1,40 @@
+"""The section ``objective`` is of one of several types, told by its kind."""
+
+import pytest
+
+from ssl_audio.config import load_config
+from ssl_audio.errors import ConfigError
+from ssl_audio.objectives.contrastive import ContrastiveConfig
+from ssl_audio.objectives.masked import MaskedConfig
+from ssl_audio.pretrain import PretrainConfig
+
+CORPUS = "data.corpus=somewhere"
+
+
+def test_masked_unless_the_kind_says_otherwise():
+    assert load_config(PretrainConfig, None, [CORPUS]).objective == MaskedConfig()
+    masked = load_config(PretrainConfig, None, [CORPUS, "objective.mask_ratio=0.5"]).objective
+    assert masked == MaskedConfig(mask_ratio=0.5)
+    settings = [CORPUS, "objective.kind=contrastive", "objective.temperature=0.2"]
+    assert load_config(PretrainConfig, None, settings).objective == ContrastiveConfig(
+        temperature=0.2
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["objective.temperature=1"], r"unknown key objective\.temperature \(known: kind, mask_"),
+        (
+            ["objective.kind=contrastive", "objective.decoder_dim=4"],
+            r"unknown key objective\.decoder_dim \(known: kind, positives, ",
+        ),
+        (["objective.kind=contrastive", "objective.temperature=0"], r"^objective\.temperature: "),
+        (["objective.kind=magic"], r"objective: .*'masked', 'contrastive'"),
+        (["objective=3"], "objective: "),
+    ],
+)
+def test_mistakes_are_told_in_one_line(settings, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_config(PretrainConfig, None, [CORPUS, *settings])
+    assert "\n" not in str(caught.value)
