@@ -47,7 +47,7 @@ def list_changes() -> list[Change]:
     ]
     augmented = [
         *(("noise", f"{snr} dB", _noise(snr)) for snr in (10, 5)),
-        *(("time stretch", f"{rate}", _stretch(rate)) for rate in (0.8, 0.9, 1.1, 1.25)),
+        *(("time stretch", f"{rate}", _stretch(rate)) for rate in _STRETCHES),
         *(("pitch", f"{steps:+g} semitones", _pitch(steps)) for steps in (-2, 0.7, 2, 4)),
         *(("speed", f"{rate}", _speed(rate)) for rate in (0.9, 1.1)),
         ("pitch and stretch", "+1 semitone, 1.1", _chain(_pitch(1), _stretch(1.1))),
@@ -64,6 +64,7 @@ def list_changes() -> list[Change]:
     return [Change(kind, *change) for kind, changes in by_kind.items() for change in changes]
 
 
+_STRETCHES = (0.8, 0.9, 0.97, 1.03, 1.1, 1.25)
 _MP3_LEVELS = {16: 0.95, 24: 0.9, 64: 0.6, 128: 0.2}
 """libsndfile's compression level by kbit/s at 16 kHz mono, constant rate."""
 _OPUS_LEVELS = {16: 0.96, 32: 0.896, 64: 0.768, 128: 0.512}

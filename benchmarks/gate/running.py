@@ -155,49 +155,32 @@ def _score_copies(
     views = (*corpus.views, *(samples for *_, samples in made))
     copies = tuple(search(clips, views, lambda one, other: True))
     grown = replace(fold, train=(*fold.train, *(clip.clip_id for _, _, clip, _ in made)))
-    told = {
-        (kind, name)
+    leaks = [
+        (finding.kind, set(group))
         for finding in audit_fold(clips, grown, None, copies)
         if finding.severity == "leak"
-        for kind in [finding.kind]
         for group in finding.groups
-        for name in group
-    }
+    ]
     # A sound that comes back unchanged is identical, which is told before anything else.
     hashes = {clip.audio_sha256 for clip in corpus.clips}
     origin = {clip.clip_id: name for _, name, clip, _ in made}
     strays = [c for c in copies if origin.get(c.first, c.first) != origin.get(c.second, c.second)]
     scores = []
     for change in list_changes():
-        own = [
-            (name, clip)
+        key = (change.kind, change.name, change.strength)
+        own = {
+            clip.clip_id: {kind for kind, group in leaks if {clip.clip_id, name} <= group}
             for other, name, clip, _ in made
-            if other.name == change.name
-            and other.strength == change.strength
-            and other.kind == change.kind
-        ]
-        own = [(name, clip) for name, clip in own if clip.audio_sha256 not in hashes]
-        ids = {clip.clip_id for _, clip in own}
-        found = [clip for _, clip in own if any((kind, clip.clip_id) in told for kind in KINDS)]
-        right = [clip for clip in found if (change.kind, clip.clip_id) in told]
-        stray = sum(c.first in ids or c.second in ids for c in strays)
-        scores.append(
-            Score(
-                corpus.name,
-                change.kind,
-                change.name,
-                change.strength,
-                seed,
-                len(own),
-                len(found),
-                len(right),
-                stray,
-            )
-        )
+            if (other.kind, other.name, other.strength) == key and clip.audio_sha256 not in hashes
+        }
+        found = [kinds for kinds in own.values() if kinds & KINDS]
+        right = sum(change.kind in kinds for kinds in found)
+        stray = sum(copy.first in own or copy.second in own for copy in strays)
+        scores.append(Score(corpus.name, *key, seed, len(own), len(found), right, stray))
     return scores
 
 
-KINDS = ("near_identical_audio", "augmented_copies", "split_parent")
+KINDS = {"near_identical_audio", "augmented_copies", "split_parent"}
 
 
 def _apply(change: Change, view: Int16, rng: np.random.Generator) -> Int16:

@@ -17,6 +17,9 @@ from ssl_audio.audit.report import Audit, Finding, count_of
 from ssl_audio.audit.shortcuts import FEWEST_CLIPS, can_be_judged, find_shortcuts
 from ssl_audio.audit.sources import Source, open_source
 from ssl_audio.audit.table_checks import check_table
+from ssl_audio.audit.tables import COLUMNS
+from ssl_audio.data.corpora import CORPORA
+from ssl_audio.data.corpora.tables import TABLES, open_table
 from ssl_audio.data.folds import Folds
 from ssl_audio.errors import UserError
 
@@ -76,6 +79,8 @@ def audit(request: Request) -> Audit:
             notebook.findings += _look_for_pool(pool, source, protocols)
         if request.run is not None:
             _look_at_run(request.run, source, notebook)
+        if any(clip.speaker is not None for clip in source.clips):
+            notebook.missed.append("whose voices they are: speakers are believed as declared")
     return Audit(
         findings=tuple(notebook.findings),
         protocols=tuple(protocols),
@@ -92,6 +97,21 @@ def _refuse_odd(request: Request) -> None:
         path: Path | None = getattr(request, option)
         if path is not None and not path.exists():
             raise UserError(f"--{option} {path}: no such file or folder")
+    _refuse_odd_columns(request)
+
+
+def _refuse_odd_columns(request: Request) -> None:
+    """Every field of ``--map`` must be one that is read, its column in one of the tables."""
+    known = sorted({*COLUMNS, "clip_id", *CORPORA["csv"].fields})
+    paths = (request.source, request.folds, request.features, *request.lists.values())
+    tables = [p for p in paths if p is not None and p.is_file() and p.suffix.lower() in TABLES]
+    headers = [column for path in tables for column in open_table(path).header]
+    for field_name, column in request.columns.items():
+        if field_name not in known:
+            raise UserError(f"--map {field_name}={column}: audit reads {', '.join(known)}")
+        if column not in headers:
+            there = ", ".join(headers[:12]) or "there is no table"
+            raise UserError(f"--map {field_name}={column}: no table has this column, got {there}")
 
 
 def _choose_folds(request: Request, source: Source, notebook: Notebook) -> list[Folds]:
@@ -113,7 +133,8 @@ def _tell_source(source: Source, notebook: Notebook) -> None:
     num_hashed = sum(clip.audio_sha256 is not None for clip in source.clips)
     notebook.looked_at.append(f"names and labels of {count_of(len(source.clips), 'clip')}")
     if num_hashed:
-        notebook.looked_at.append(f"the hashed audio of {num_hashed}")
+        what = "hashed audio" if source.corpus is not None else "declared hashes of audio"
+        notebook.looked_at.append(f"the {what} of {num_hashed}")
     if num_hashed < len(source.clips):
         num_blind = len(source.clips) - num_hashed
         notebook.missed.append(f"the audio of {count_of(num_blind, 'clip')} that nobody decoded")

@@ -1,6 +1,5 @@
 """Clips made from other clips on both sides of a split: copies, augmented ones, segments."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from ssl_audio.audit.parts import PAIRS, CopyPair, FoldClips
 from ssl_audio.audit.report import Finding, count_of, name_some
 from ssl_audio.data.manifest import Clip
+from ssl_audio.data.segments import parent_in_name
 
 KINDS = {
     "near_identical_audio": "near-identical recordings",
@@ -18,7 +18,6 @@ KINDS = {
     "split_parent": "segments of one recording",
 }
 """Of copies that are found in the audio, and what they are called."""
-_SEGMENT = re.compile(r"(?P<parent>.+)@\d+(\.\d+)?")
 
 
 def find_copied(fold: FoldClips) -> Iterator[Finding]:
@@ -99,8 +98,7 @@ def parent_of(clip: Clip) -> str:
     """The recording that a clip is of: itself, unless it is declared or named as a segment."""
     if clip.parent is not None:
         return clip.parent
-    match = _SEGMENT.fullmatch(clip.clip_id)
-    return match["parent"] if match else clip.clip_id
+    return parent_in_name(clip.clip_id) or clip.clip_id
 
 
 def _by_parent(clips: Sequence[Clip]) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """Somebody's table of features: rows, whose clips they are, and on which side of a split."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,12 @@ Floats = npt.NDArray[np.float64]
 OWN_SPLIT = "the split of the feature table"
 NO_FEATURES = frozenset(("protocol", "task", "seed", "inner", "index", "row", "offset_seconds"))
 """Columns of numbers that are none, beside those that have a meaning of their own."""
+
+_FRAME = re.compile(
+    r"(?P<clip>.+)[_#@: -](?:frame|f|segment|seg|s|window|win|w|chunk|part|slice)?[_-]?"
+    r"\d+(?:\.\d+)?"
+)
+"""How tables call a part of a clip: ``NAME_frame12``, ``NAME#3``, ``NAME@0.50``."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ def read_features(
             f"test), got {', '.join(table.columns[:8])}: say which with --map clip_id=COLUMN"
         )
     written = cells(table, clip_column) if clip_column else [""] * len(table)
-    found = [names.find(name) if name else None for name in written]
+    found = [_find_row(names, name) for name in written]
     ids = tuple(one[0] if one else None for one in found)
     if not any(split.values()) and not any(ids):
         raise DataError(
@@ -102,6 +109,15 @@ def read_features(
         read_dealt_rows(table, split["fold"], split["split"], path) if any(split.values()) else {},
         num_dropped,
     )
+
+
+def _find_row(names: ClipNames, written: str) -> tuple[str, ...] | None:
+    """The clip that a row is of: as it is named, or as the name of a frame starts."""
+    if not written:
+        return None
+    found = names.find(written)
+    frame = _FRAME.fullmatch(written) if found is None else None
+    return names.find(frame["clip"]) if frame else found
 
 
 def find_sides(table: FeatureTable, protocols: Sequence[Folds]) -> list[Side]:

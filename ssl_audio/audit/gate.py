@@ -7,7 +7,11 @@ from ssl_audio.audit.identical import find_duplicates, find_identical_audio
 from ssl_audio.audit.labels import find_conflicting_labels, find_missing_classes, find_shared_texts
 from ssl_audio.audit.parts import CopyPair, FoldClips
 from ssl_audio.audit.report import Finding
-from ssl_audio.audit.speakers import find_shared_speakers, find_unknown_speakers
+from ssl_audio.audit.speakers import (
+    find_doubtful_speakers,
+    find_shared_speakers,
+    find_unknown_speakers,
+)
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus
@@ -59,6 +63,7 @@ def audit_folds(
         *find_duplicates(clips),
         *find_conflicting_labels(clips, copies),
         *note_copies(copies),
+        *find_doubtful_speakers(clips),
     ]
     for folds in protocols:
         for fold in folds.folds:

@@ -51,6 +51,16 @@ class ClipNames:
                     return tuple(self._by_file[next(iter(files))]) if len(files) == 1 else None
         return None
 
+    def _is_elsewhere(self, name: str) -> bool:
+        """Whether a name and the only file that it fits lie in folders that differ."""
+        if name in self._by_id:
+            return False
+        for written in (name, _without_audio_ending(name)):
+            for left_out, tail in enumerate(_tails(written)):
+                if files := self._files.get(tail):
+                    return bool(left_out) and len(_tails(next(iter(files)))) > len(tail)
+        return False
+
     def find_all(self, names: Iterable[str], source: Path) -> tuple[str, ...]:
         """The clips that a list names, each once, sorted.
 
@@ -59,7 +69,10 @@ class ClipNames:
         """
         wanted = list(dict.fromkeys(names))
         found = [self.find(name) for name in wanted]
-        missing = [name for name, ids in zip(wanted, found, strict=True) if ids is None]
+        # A list of another layout may agree in bare names alone; one name among others may not.
+        elsewhere = {name for name in wanted if self._is_elsewhere(name)}
+        refused = elsewhere if len(elsewhere) < len(wanted) else set()
+        missing = [n for n, ids in zip(wanted, found, strict=True) if ids is None or n in refused]
         if missing:
             raise DataError(
                 f"{source}: {len(missing)} of {len(wanted)} names match no clip, or several as "

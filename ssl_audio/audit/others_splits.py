@@ -79,6 +79,12 @@ def read_folds(path: Path, names: ClipNames, columns: Mapping[str, str]) -> tupl
         _make_fold(number, {part: clips_of(places) for part, places in parts.items()})
         for number, parts in dealt.items()
     )
+    for fold in folds:
+        if sum(bool(getattr(fold, part)) for part in PARTS) < 2:
+            raise DataError(
+                f"{path}: fold {fold.number} has clips in one part only, which can't leak: it "
+                "needs two of train, validation and test"
+            )
     protocol = cells(table, "protocol")[0] if "protocol" in table.columns else path.stem
     return Folds(protocol, (), folds), names.count_set_aside(filter(None, ids))
 

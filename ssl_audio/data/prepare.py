@@ -1,7 +1,6 @@
 """Corpus files to a prepared corpus: decode in parallel, write aside, swap in when whole."""
 
 import csv
-import os
 import shutil
 import threading
 import time
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+from ssl_audio.cores import count_cores
 from ssl_audio.data.aside import folder_aside, link, swap_in
 from ssl_audio.data.corpora import CORPORA, CorpusReader, Listing, Quarantined
 from ssl_audio.data.folds import Folds
@@ -157,7 +157,7 @@ def _decode_all(
     num_recordings = sum(len(portion.clips) for portion in portions)
     with (
         progress_bar(num_recordings, "decode", "clip", leave=False) as bar,
-        ThreadPoolExecutor(_num_cores()) as pool,
+        ThreadPoolExecutor(count_cores()) as pool,
     ):
         advance = _build_advance(bar.update, bar.set_postfix_str, stopped)
 
@@ -202,13 +202,6 @@ def _build_advance(
             update(recordings)
 
     return advance
-
-
-def _num_cores() -> int:
-    """That this process may use. Decoding and resampling release the interpreter's lock."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _assemble(

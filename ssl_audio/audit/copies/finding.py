@@ -1,6 +1,5 @@
 """From audio to copies: candidates from two indexes, each looked at closely."""
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from ssl_audio.audit.copies.shapes import (
     draw_picture,
     find_neighbours,
 )
+from ssl_audio.cores import count_cores
 from ssl_audio.data.manifest import SAMPLE_RATE, Clip
 from ssl_audio.progress import with_progress
 
@@ -143,7 +143,7 @@ def _map(
     function: Callable[[Item], Result], items: Sequence[Item], description: str
 ) -> Iterator[Result]:
     """In order, on every core: NumPy and SciPy release the GIL."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(count_cores()) as pool:
         yield from with_progress(pool.map(function, items), len(items), description, "clip")
 
 

@@ -1,7 +1,8 @@
 """Which recordings share landmarks that lie equally far apart: an inverted index, not all pairs.
 
-Source: Wang 2003, section 2.3. A landmark that many recordings hold tells none apart and is passed
-over, so the work grows with the number of landmarks, not with that of pairs.
+Source: Wang 2003, section 2.3. A landmark that many recordings hold tells them hardly apart; only
+neighbours among its holders are looked at, so the work grows with the number of landmarks, not with
+that of pairs.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,10 @@ FEWEST_VOTES = 4
 """Landmarks that two recordings must share at one lag to be compared further."""
 
 _MOST_HOLDERS = 32
-"""Times that a landmark may occur."""
+"""Occurrences of a landmark of which every two are looked at."""
+_CHAINED = 2
+"""Next occurrences that are looked at where there are more: a recording with a hundred copies fills
+its landmarks by itself, and as a chain its copies still hang together."""
 _LAG_STEP = 2
 """Frames."""
 _LAGS = 2**16
@@ -71,24 +75,17 @@ def _collide(landmarks: Sequence[Landmarks]) -> tuple[Int64, Int64]:
     keys = np.concatenate([each.keys for each in landmarks])
     frames = np.concatenate([each.frames for each in landmarks])
     owners = np.repeat(np.arange(len(landmarks)), [len(each.keys) for each in landmarks])
-    keys, frames, owners = _keep_telling(keys, frames, owners)
+    order = np.lexsort((owners, keys))
+    keys, frames, owners = keys[order], frames[order], owners[order]
+    _, place, count = np.unique(keys, return_inverse=True, return_counts=True)
+    crowded = count[place] > _MOST_HOLDERS
     pairs, lags = [], []
     for step in range(1, _MOST_HOLDERS):
-        places = (keys[step:] == keys[:-step]).nonzero()[0]
+        alike = keys[step:] == keys[:-step]
+        places = (alike & ~crowded[step:] if step > _CHAINED else alike).nonzero()[0]
         first, second = owners[places], owners[places + step]
         other = first != second
         apart = (frames[places] - frames[places + step])[other]
         pairs.append((first * len(landmarks) + second)[other])
         lags.append(apart // _LAG_STEP + _LAGS // 2)
     return np.concatenate(pairs), np.concatenate(lags).astype(np.int64)
-
-
-def _keep_telling(
-    keys: npt.NDArray[np.int32], frames: npt.NDArray[np.int32], owners: Int64
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Int64]:
-    """Occurrences sorted by landmark and then owner, without those that too many hold."""
-    order = np.lexsort((owners, keys))
-    keys, frames, owners = keys[order], frames[order], owners[order]
-    _, place, count = np.unique(keys, return_inverse=True, return_counts=True)
-    telling = (count[place] <= _MOST_HOLDERS) & (count[place] > 1)
-    return keys[telling], frames[telling], owners[telling]

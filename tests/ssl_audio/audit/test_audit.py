@@ -189,8 +189,8 @@ def test_copies_of_copies_are_one_group(clips, fold):
     ("train", "test"),
     [
         ({"parent": "long"}, {"parent": "long"}),
-        ({"clip_id": "long@0"}, {"clip_id": "long@12.5"}),
-        ({"clip_id": "long"}, {"clip_id": "long@30"}),
+        ({"clip_id": "long@000000.00"}, {"clip_id": "long@000012.50"}),
+        ({"clip_id": "long"}, {"clip_id": "long@000030.00"}),
         ({"clip_id": "long"}, {"parent": "long"}),
     ],
 )
@@ -206,6 +206,34 @@ def test_segments_of_one_recording_on_two_sides(clips, fold, train, test):
     # Both on one side, or parents of their own: clean.
     assert audit_fold([first, *clips[1:]], replace(broken, test=fold.test)) == []
     assert audit_fold([*clips[:50], second, *clips[51:]], replace(broken, train=fold.train)) == []
+
+
+def test_takes_with_numbers_are_no_segments(clips, fold):
+    first, second = replace(clips[0], clip_id="take@0.1"), replace(clips[50], clip_id="take@0.2")
+    changed = [first, *clips[1:50], second, *clips[51:]]
+    same = replace(fold, train=("take@0.1", *fold.train[1:]), test=("take@0.2", *fold.test[1:]))
+    assert audit_fold(changed, same) == []
+
+
+def test_speakers_that_the_published_names_contradict(clips, fold):
+    """The table gives every clip a speaker of its own; both are files of RAVDESS's actor 12."""
+    names = ("03-01-05-02-01-01-12", "03-01-03-02-01-01-12")
+    first, second = (
+        replace(clip, path=f"{name}.wav", speaker=f"own {name}")
+        for clip, name in zip((clips[0], clips[50]), names, strict=True)
+    )
+    (finding,) = audit_fold([first, *clips[1:50], second, *clips[51:]], fold)
+    assert (finding.kind, finding.severity) == ("shared_speakers", "leak")
+    assert finding.evidence.endswith("by the names of their files: RAVDESS 12")
+    assert finding.groups == ((first.clip_id, second.clip_id),)
+
+
+def test_a_speaker_for_every_clip_is_doubted(clips):
+    own = [replace(clip, speaker=f"speaker of {clip.clip_id}") for clip in clips]
+    (finding,) = audit_folds(own, [])
+    assert (finding.kind, finding.severity) == ("unknown_speakers", "warning")
+    assert "70 speakers are declared for 70 clips" in finding.evidence
+    assert audit_folds(clips, []) == []
 
 
 def test_conflicting_labels(clips, fold):

@@ -9,6 +9,7 @@ import pytest
 import soundfile as sf
 import soxr
 
+from ssl_audio.audit.copied import connect
 from ssl_audio.audit.copies import Copy, find_copies, find_copies_between
 from ssl_audio.audit.copies.alignment import align
 from ssl_audio.audit.copies.landmarks import Landmarks
@@ -123,6 +124,14 @@ def test_every_clip_with_equal_samples_is_told(recordings, write):
         (original, "copy0"),
         (original, "copy1"),
     }
+
+
+@pytest.mark.parametrize("count", [40, 100])
+def test_a_recording_with_many_copies_hangs_together(recordings, write, count):
+    waveform = first_of(recordings)
+    copies = find_copies(write(recordings, *(waveform * 0.99**k / 2 for k in range(count))))
+    (group,) = connect((copy.first, copy.second) for copy in copies)
+    assert len(group) == count + 1
 
 
 def test_between_two_corpora(recordings, write):

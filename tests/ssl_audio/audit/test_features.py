@@ -272,9 +272,11 @@ def test_silent_frames_and_copied_recordings_are_not_oversampled(root, tmp_path)
     assert told == {}
 
 
+@pytest.mark.parametrize("form", ["{}", "{}_frame{}", "{}#{}", "{}@{}.50"])
 @pytest.mark.parametrize(("source", "target"), [("test", "train"), ("train", "validation")])
-def test_frames_of_one_clip_on_two_sides(root, source, target):
-    ids = np.repeat([clip.clip_id for clip in CLIPS], 3)
+def test_frames_of_one_clip_on_two_sides(root, source, target, form):
+    names = [clip.clip_id for clip in CLIPS for _ in range(3)]
+    ids = np.array([form.format(name, row % 3) for row, name in enumerate(names)], dtype=object)
     values = np.random.default_rng(0).standard_normal((len(ids), NUM_FEATURES))
     split = np.where(np.repeat(IS_TEST, 3), "test", "train").astype(object)
     split[:45] = "validation"  # all of s0
@@ -284,7 +286,7 @@ def test_frames_of_one_clip_on_two_sides(root, source, target):
     _, told = look(root, frame(values, ids, part=split))
     kind = "split_parent" if source == "test" else "validation_in_training"
     assert set(told) == {kind} and told[kind].severity == "leak"
-    assert told[kind].groups == ((ids[moved],),)
+    assert told[kind].groups == ((names[moved],),)
 
 
 def test_folds_and_other_columns_of_a_table(root):
