@@ -85,6 +85,10 @@ def draw_cost(cost: pd.DataFrame, path: Path) -> None:
     for power, style, label in ((1, "--", "in proportion"), (2, ":", "all pairs")):
         grown = seconds[0] * np.power(sizes / sizes[0], power)
         axes.loglog(sizes, grown, style, color=GREY, linewidth=0.8, label=label)
+    ticks = [10**power * digit for power in range(1, 8) for digit in (1, 3)]
+    axes.set_xticks([tick for tick in ticks if sizes.min() <= tick <= sizes.max()])
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("clips", fontsize=FONT_PT)
     axes.set_ylabel("seconds", fontsize=FONT_PT)
     axes.tick_params(labelsize=FONT_PT)
