@@ -21,7 +21,8 @@ def folder_aside(output: Path) -> Iterator[Path]:
     """
     output = output.resolve()
     aside, old = _aside(output), _old(output)
-    aside.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    aside.mkdir(exist_ok=True)
     with (aside / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

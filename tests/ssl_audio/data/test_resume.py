@@ -59,7 +59,7 @@ def interrupt(corpus: Path, output: Path, monkeypatch: pytest.MonkeyPatch, after
     portions_measure = portions.measure
     with monkeypatch.context() as patch:
         patch.setattr(portions, "measure", measure)
-        patch.setattr(prepare, "_num_cores", lambda: 1)
+        patch.setattr(prepare, "count_cores", lambda: 1)
         with pytest.raises(Killed):
             prepare.prepare("folder", corpus, output)
     return output.with_name(f".{output.name}.partial")
@@ -124,7 +124,7 @@ def test_what_changed_meanwhile_is_decoded_again(corpus, tmp_path, monkeypatch, 
 
 def test_any_number_of_threads_gives_the_same(corpus, tmp_path, monkeypatch):
     for threads in (1, 5):
-        monkeypatch.setattr(prepare, "_num_cores", lambda threads=threads: threads)
+        monkeypatch.setattr(prepare, "count_cores", lambda threads=threads: threads)
         prepare.prepare("folder", corpus, tmp_path / str(threads))
     assert contents(tmp_path / "1") == contents(tmp_path / "5")
 
