@@ -93,8 +93,8 @@ def test_no_two_distributions_own_one_file() -> None:
     """xgboost and xgboost-cpu side by side, say, would overwrite each other."""
     owners: dict[str, set[str]] = defaultdict(set)
     for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
         for file in distribution.files or ():
-            name = distribution.metadata["Name"]
             if (
                 "__pycache__" not in file.parts
                 and not file.parts[0].endswith(".dist-info")

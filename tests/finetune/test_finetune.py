@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForAudioClassification
 
 import finetune.auto  # noqa: F401
+from finetune.__main__ import app
 from finetune.config import FinetuneConfig
 from finetune.evaluate import load_classifier, predict_clips
 from finetune.labels import SingleLabel
@@ -22,6 +23,7 @@ from finetune.learning import FineTuning, LabelledStream
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.predictions import Predictions
 from finetune.train import finetune as run_finetune
+from ssl_audio import cli
 from ssl_audio.config import load_config
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip, read_manifest
@@ -307,12 +309,28 @@ def test_predict_and_evaluate_commands(prepared: Path, tuned: Path, tmp_path: Pa
         (["train", "--set", "evaluate_every=0", "--output", "x"], "evaluate_every"),
     ],
 )
-def test_a_newcomers_mistakes_get_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:
-    done = call("finetune", *arguments, cwd=tmp_path)
+def test_a_newcomers_mistakes_get_one_line(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["finetune", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(app, "finetune")
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_a_mistake_is_told_by_the_command_itself(tmp_path: Path) -> None:
+    done = call("finetune", "train", "--config", "no.yaml", "--output", str(tmp_path / "x"))
     assert done.returncode == 2
-    assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert "no.yaml: No such file" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def call(module: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def call(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, cwd=cwd)
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)

@@ -126,9 +126,8 @@ def test_every_clip_with_equal_samples_is_told(recordings, write):
     }
 
 
-@pytest.mark.parametrize("count", [40, 100])
-def test_a_recording_with_many_copies_hangs_together(recordings, write, count):
-    waveform = first_of(recordings)
+def test_a_recording_with_many_copies_hangs_together(recordings, write):
+    waveform, count = first_of(recordings), 40
     copies = find_copies(write(recordings, *(waveform * 0.99**k / 2 for k in range(count))))
     (group,) = connect((copy.first, copy.second) for copy in copies)
     assert len(group) == count + 1
