@@ -1,31 +1,14 @@
 """Leaks of every kind but those that change audio, put into a clean fold at several strengths."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from imblearn.over_sampling import SMOTE, BorderlineSMOTE, RandomOverSampler
-from imblearn.over_sampling.base import BaseOverSampler
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from benchmarks.gate.material import Floats, Material
-from ssl_audio.audit.report import Severity, count_of
-
-Inject = Callable[[Material, np.random.Generator], Material]
-"""The material with a leak in it."""
-Finish = Callable[[Floats], Floats]
-
-
-@dataclass(frozen=True)
-class Leak:
-    """One kind at one strength."""
-
-    kind: str
-    severity: Severity
-    strength: str
-    inject: Inject
-    clean: Inject
-    """The same done as it should be: the gate must not find this kind."""
+from benchmarks.gate.leak import Inject, Leak, as_it_is
+from benchmarks.gate.material import Material
+from benchmarks.gate.table_leaks import list_leaks_of_tables
+from ssl_audio.audit.report import count_of
 
 
 def list_leaks() -> list[Leak]:
@@ -33,13 +16,8 @@ def list_leaks() -> list[Leak]:
     return [
         *_list_leaks_of_folds(),
         *_list_leaks_of_corpora(),
-        *_list_leaks_of_tables(),
+        *list_leaks_of_tables(),
     ]
-
-
-def as_it_is(material: Material, rng: np.random.Generator) -> Material:
-    """Nothing done."""
-    return material
 
 
 def _list_leaks_of_folds() -> list[Leak]:
@@ -94,55 +72,6 @@ def _list_leaks_of_corpora() -> list[Leak]:
                 ("sample rate", "source_sample_rate", 44_100),
             )
             for share in (0.3, 1.0)
-        ),
-    ]
-
-
-def _list_leaks_of_tables() -> list[Leak]:
-    samplers = (SMOTE(), BorderlineSMOTE(), RandomOverSampler())
-    finishes: dict[str, Finish] = {
-        "as computed": lambda values: values,
-        "standardised": lambda values: StandardScaler().fit(values[::2]).transform(values),
-        "float32": lambda values: values.astype(np.float32).astype(np.float64),
-        "6 decimals": lambda values: values.round(6),
-    }
-    oversampled = [
-        Leak(
-            "oversampled_rows",
-            "leak",
-            f"{type(sampler).__name__}, {name}",
-            _oversample_all(sampler, finish),
-            _oversample_training(sampler, finish),
-        )
-        for sampler in samplers
-        for name, finish in finishes.items()
-    ]
-    scalers = (StandardScaler(), MinMaxScaler())
-    return [
-        *oversampled,
-        *(
-            Leak(
-                "normalisation_leak",
-                "leak",
-                type(scaler).__name__,
-                _scale(scaler, ("train", "test")),
-                _scale(scaler, ("train",)),
-            )
-            for scaler in scalers
-        ),
-        Leak(
-            "normalisation_leak",
-            "leak",
-            "StandardScaler on all",
-            _scale(StandardScaler(), ("train", "validation", "test")),
-            _scale(StandardScaler(), ("train", "validation")),
-        ),
-        Leak(
-            "speaker_statistics",
-            "leak",
-            "mean and deviation",
-            _by_speaker(("train", "validation", "test")),
-            _by_speaker(("train",)),
         ),
     ]
 
@@ -283,89 +212,3 @@ def _mark_all(field: str, value: object) -> Inject:
         )
 
     return mark
-
-
-def _labels(material: Material) -> list[str]:
-    return [clip.emotion or "" for clip in material.clips]
-
-
-def _thin(material: Material, rng: np.random.Generator) -> Material:
-    """Classes of unequal size, without which there is nothing to oversample; no clip unused."""
-    rare = set(list(material.folds.classes)[::2])
-    kept = [c for c in range(len(material.clips)) if material.parts[c]]
-    kept = [c for c in kept if material.clips[c].emotion not in rare or rng.random() < 0.5]
-    clips = tuple(material.clips[place] for place in kept)
-    ids = {clip.clip_id for clip in clips}
-    thinned = replace(material, clips=clips, features=material.features[kept])
-    parts = {
-        p: [n for n in getattr(material.fold, p) if n in ids]
-        for p in ("train", "validation", "test")
-    }
-    return thinned.with_fold(**parts)
-
-
-def _oversample(
-    sampler: BaseOverSampler, values: Floats, labels: Sequence[str], rng: np.random.Generator
-) -> tuple[Floats, list[str]]:
-    sampler.set_params(random_state=int(rng.integers(2**31)))
-    grown, grown_labels = sampler.fit_resample(values, np.array(labels))
-    return grown, list(grown_labels)
-
-
-def _oversample_all(sampler: BaseOverSampler, finish: Finish) -> Inject:
-    """Before the split, as so many notebooks do; made-up rows are dealt at random."""
-
-    def inject(material: Material, rng: np.random.Generator) -> Material:
-        material = _thin(material, rng)
-        values, labels = _oversample(sampler, material.features, _labels(material), rng)
-        parts = material.parts
-        dealt = rng.choice(parts, len(values) - len(parts))
-        return material.with_table(finish(values), labels, np.concatenate([parts, dealt]))
-
-    return inject
-
-
-def _oversample_training(sampler: BaseOverSampler, finish: Finish) -> Inject:
-    """After the split, training rows only."""
-
-    def inject(material: Material, rng: np.random.Generator) -> Material:
-        material = _thin(material, rng)
-        parts, labels = material.parts, _labels(material)
-        train = np.flatnonzero(parts == "train")
-        grown, grown_labels = _oversample(
-            sampler, material.features[train], [labels[row] for row in train], rng
-        )
-        made, made_labels = grown[len(train) :], grown_labels[len(train) :]
-        return material.with_table(
-            finish(np.concatenate([material.features, made])),
-            [*labels, *made_labels],
-            np.concatenate([parts, np.full(len(made), "train")]),
-        )
-
-    return inject
-
-
-def _scale(scaler: StandardScaler | MinMaxScaler, fitted_on: Sequence[str]) -> Inject:
-    def inject(material: Material, rng: np.random.Generator) -> Material:
-        parts = material.parts
-        scaler.fit(material.features[np.isin(parts, fitted_on)])
-        return material.with_table(scaler.transform(material.features), _labels(material), parts)
-
-    return inject
-
-
-def _by_speaker(normalised: Sequence[str]) -> Inject:
-    """Each speaker of some parts by the own clips, all others by training's constants."""
-
-    def inject(material: Material, rng: np.random.Generator) -> Material:
-        parts = material.parts
-        speakers = np.array([clip.speaker or "" for clip in material.clips])
-        values = (
-            StandardScaler().fit(material.features[parts == "train"]).transform(material.features)
-        )
-        for speaker in np.unique(speakers[np.isin(parts, normalised)]):
-            own = speakers == speaker
-            values[own] = StandardScaler().fit_transform(values[own])
-        return material.with_table(values, _labels(material), parts)
-
-    return inject

@@ -13,7 +13,8 @@ import pandas as pd
 
 from benchmarks.gate.changes import Change, list_changes
 from benchmarks.gate.config import GateConfig
-from benchmarks.gate.leaks import Inject, Leak, list_leaks
+from benchmarks.gate.leak import Inject, Leak
+from benchmarks.gate.leaks import list_leaks
 from benchmarks.gate.material import Material
 from benchmarks.gate.report import write_report
 from benchmarks.memory import forget_peak, peak_mebibytes
