@@ -84,6 +84,7 @@ class Material:
         clip_ids = (*(clip.clip_id for clip in self.clips), *made_up)
         table = FeatureTable(
             values=values,
+            features=tuple(f"feature {column}" for column in range(values.shape[1])),
             names=tuple(name or f"row {row}" for row, name in enumerate(clip_ids)),
             clip_ids=clip_ids,
             labels=tuple(labels),

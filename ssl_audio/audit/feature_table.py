@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,8 @@ class FeatureTable:
 
     values: Floats
     """(rows, features), finite; features that are alike in all rows are left out."""
+    features: tuple[str, ...]
+    """Their names."""
     names: tuple[str, ...]
     """Of the rows, for reports: the clip they are of, with the row's number where that is needed
     or nothing is known."""
@@ -52,6 +54,11 @@ class FeatureTable:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def name_group(self, rows: Iterable[int]) -> tuple[str, ...]:
+        """What some rows are of: clips, each once, and the rows that name none."""
+        named = (self.clip_ids[row] or self.names[row] for row in rows)
+        return tuple(dict.fromkeys(named))
 
 
 @dataclass(frozen=True)
@@ -98,10 +105,11 @@ def read_features(
             f"{written[0]!r}: name clips by clip_id or by path"
         )
     skipped = {clip_column, *meaning.values(), *split.values()} - {None}
-    values, num_dropped = _read_values(table, {str(name) for name in skipped}, path)
+    columns_of, num_dropped = _read_values(table, {str(name) for name in skipped}, path)
     by_id = {clip.clip_id: clip for clip in clips}
     return FeatureTable(
-        values,
+        np.stack(list(columns_of.values()), axis=1),
+        tuple(columns_of),
         _name_rows(written),
         ids,
         _fill(table, meaning["emotion"], [by_id[i].emotion if i else None for i in ids]),
@@ -143,10 +151,14 @@ def _own_side(table: FeatureTable, fold: int) -> Side:
     return Side(OWN_SPLIT, fold, parts)
 
 
-def _read_values(table: "pd.DataFrame", skipped: set[str], path: Path) -> tuple[Floats, int]:
+def _read_values(
+    table: "pd.DataFrame", skipped: set[str], path: Path
+) -> tuple[dict[str, Floats], int]:
+    """(rows,) of each feature by its name, and how many have gaps."""
     import pandas as pd
 
-    columns, num_dropped = [], 0
+    columns: dict[str, Floats] = {}
+    num_dropped = 0
     for name in table.columns:
         if name in skipped or name.lower() in NO_FEATURES or name.startswith("Unnamed: "):
             continue
@@ -157,13 +169,13 @@ def _read_values(table: "pd.DataFrame", skipped: set[str], path: Path) -> tuple[
         if not np.isfinite(numbers).all():
             num_dropped += 1
         elif np.ptp(numbers) > 0:
-            columns.append(numbers)
+            columns[str(name)] = numbers
     if not columns:
         raise DataError(
             f"--features {path}: expected columns of numbers that differ from row to row, got none "
             f"among {', '.join(table.columns[:8])}"
         )
-    return np.stack(columns, axis=1), num_dropped
+    return columns, num_dropped
 
 
 def _name_rows(written: Sequence[str]) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Whose statistics a table of features was normalised with, recomputed from its rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,38 @@ EXACT_RANGE = 1e-6
 """The same for least and largest value, which rounding leaves as they are."""
 FEWEST_COLUMNS = 2
 """That must be exact at once."""
-FEWEST_RANGES = 4
+FEWEST_EXTREMES = 4
 """Least and largest value of a share are 0 and 1 too, so more columns must be so."""
 FEWEST_ROWS = 3
 """Of whoever is said to be normalised."""
-RANGES = ((0.0, 1.0), (-1.0, 1.0))
+FEWEST_VALUES, ENOUGH_VALUES = 10, 1000
+"""Different ones in a column, of few rows and of many, else it holds counts or classes: their
+medians and ranges are small whole numbers by nature, and in a balanced corpus uncorrelated."""
+LEAST_SHARE_OF_VALUES = 0.3
+"""Of different values in the rows between."""
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What normalised columns look like over the rows that their constants come from."""
+
+    how: str
+    fit: Callable[[Floats], Mask]
+    """Of (rows, features), whether each column looks so."""
+    share_of_group: float = 0.5
+    """Of the features of a group that must look so, where whole groups are looked at."""
+
+    def find(self, values: Floats) -> Mask:
+        """(features,) which columns look so, and not because they hold classes."""
+        return keep_measured(self.fit(values), values)
+
+
+class Moments(Constants):
+    """Classes don't have a mean of 0 by nature."""
+
+    def find(self, values: Floats) -> Mask:
+        """See Constants."""
+        return self.fit(values)
 
 
 @dataclass(frozen=True)
@@ -32,36 +60,9 @@ class Normalisation:
     population: str
     """E.g. ``train and test``."""
     how: str
-    """``mean 0 and standard deviation 1`` or ``a range of 0 to 1``."""
-    num_columns: int
-
-
-def find_leaked_constants(
-    values: Floats, innocent: Mapping[str, Places], leaking: Mapping[str, Places]
-) -> Normalisation | None:
-    """Whether constants come from rows that they must not come from.
-
-    Args:
-        values: (rows, features).
-        innocent: rows that constants may come from, by name.
-        leaking: rows that hold test rows, by name.
-    """
-    for name, rows in leaking.items():
-        if len(rows) < FEWEST_ROWS:
-            continue
-        exact = is_standard(values[rows])
-        for own in innocent.values():
-            exact &= ~is_standard(values[own])
-        if exact.sum() >= min(FEWEST_COLUMNS, values.shape[1]):
-            return Normalisation(name, "mean 0 and standard deviation 1", int(exact.sum()))
-    for name, rows in leaking.items():
-        for low, high in RANGES:
-            fits = has_range(values[rows], low, high)
-            wide = fits.sum() >= max(FEWEST_RANGES, values.shape[1] / 2)
-            beyond = [fits & ~has_range(values[own], low, high) for own in innocent.values()]
-            if wide and all(columns.any() for columns in beyond):
-                return Normalisation(name, f"a range of {low:g} to {high:g}", int(fits.sum()))
-    return None
+    """E.g. ``mean 0 and standard deviation 1``."""
+    columns: Places
+    """Of the features that show it."""
 
 
 def is_standard(values: Floats) -> Mask:
@@ -77,38 +78,127 @@ def is_standard(values: Floats) -> Mask:
     return exact
 
 
-def has_range(values: Floats, low: float, high: float) -> Mask:
-    """(features,) whether the least and the largest value are these; classes and counts are not."""
+def is_robust(values: Floats) -> Mask:
+    """(features,) whether the median is 0 and the quartiles are 1 apart."""
     if len(values) < FEWEST_ROWS:
         return np.zeros(values.shape[1], dtype=bool)
-    at_ends = (np.abs(values.min(axis=0) - low) < EXACT_RANGE) & (
-        np.abs(values.max(axis=0) - high) < EXACT_RANGE
-    )
-    fits: Mask = at_ends.copy()
-    fits[at_ends] = [len(np.unique(column)) > 10 for column in values.T[at_ends]]
-    return fits
+    low, middle, high = np.percentile(values, (25, 50, 75), axis=0)
+    exact: Mask = (np.abs(middle) < EXACT) & (np.abs(high - low - 1) < EXACT)
+    return exact
+
+
+def has_range(low: float, high: float, values: Floats) -> Mask:
+    """(features,) whether the least and the largest value are these."""
+    if len(values) < FEWEST_ROWS:
+        return np.zeros(values.shape[1], dtype=bool)
+    at_low = np.abs(values.min(axis=0) - low) < EXACT_RANGE
+    at_high = np.abs(values.max(axis=0) - high) < EXACT_RANGE
+    exact: Mask = at_low & at_high
+    return exact
+
+
+def has_magnitude(values: Floats) -> Mask:
+    """(features,) whether the largest magnitude is 1."""
+    if len(values) < FEWEST_ROWS:
+        return np.zeros(values.shape[1], dtype=bool)
+    exact: Mask = np.abs(np.abs(values).max(axis=0) - 1) < EXACT_RANGE
+    return exact
+
+
+STANDARD = Moments("mean 0 and standard deviation 1", is_standard)
+ROBUST = Constants("median 0 and quartiles 1 apart", is_robust)
+CENTRES = (STANDARD, ROBUST)
+"""That any change of the rows changes."""
+NORMAL_QUANTILE = 5.199337582605575
+"""Of 1e-7, where scikit-learn's QuantileTransformer cuts a normal distribution."""
+EXTREMES = (
+    *(
+        Constants(f"a range of {low:.4g} to {high:.4g}", partial(has_range, low, high), 0.9)
+        for low, high in ((0.0, 1.0), (-1.0, 1.0), (-NORMAL_QUANTILE, NORMAL_QUANTILE))
+    ),
+    Constants("a largest magnitude of 1", has_magnitude, 0.9),
+)
+"""That single rows hold: one group has those of many features by chance, but not of nearly all."""
+
+
+def find_leaked_constants(
+    values: Floats, innocent: Mapping[str, Places], leaking: Mapping[str, Places]
+) -> Normalisation | None:
+    """Whether constants come from rows that they must not come from.
+
+    Args:
+        values: (rows, features).
+        innocent: rows that constants may come from, by name.
+        leaking: rows that hold test rows, by name.
+    """
+    large = {name: rows for name, rows in leaking.items() if len(rows) >= FEWEST_ROWS}
+    own = [values[rows] for rows in innocent.values()]
+    for constants in CENTRES:
+        for name, rows in large.items():
+            exact = constants.find(values[rows])
+            for population in own:
+                exact &= ~constants.fit(population)
+            if exact.sum() >= min(FEWEST_COLUMNS, values.shape[1]):
+                return Normalisation(name, constants.how, np.flatnonzero(exact))
+    for constants in EXTREMES:
+        fits = {name: constants.find(values[rows]) for name, rows in large.items()}
+        # A part of the rows may hold the extremes of some features.
+        name = max(fits, key=lambda name: fits[name].sum(), default="")
+        wide = name and fits[name].sum() >= max(FEWEST_EXTREMES, values.shape[1] / 2)
+        if wide and all((fits[name] & ~constants.fit(population)).any() for population in own):
+            return Normalisation(name, constants.how, np.flatnonzero(fits[name]))
+    return None
+
+
+def keep_measured(columns: Mask, values: Floats) -> Mask:
+    """Of some columns those that take many values, as no class and no small count does.
+
+    Args:
+        columns: (features,) which ones.
+        values: (rows, features).
+    """
+    fewest = max(FEWEST_VALUES, min(LEAST_SHARE_OF_VALUES * len(values), ENOUGH_VALUES))
+    kept = columns.copy()
+    kept[columns] = [len(np.unique(column)) >= fewest for column in values.T[columns]]
+    return kept
 
 
 def find_normalised_groups(
     values: Floats, groups: Mapping[str, Places], finer: Sequence[Places] = ()
-) -> list[str]:
-    """Groups whose rows have mean 0 in most features that vary, whatever their spread.
+) -> tuple[str, list[str]]:
+    """Groups whose own statistics most features that vary were normalised with.
 
     Args:
         values: (rows, features).
         groups: rows by name, e.g. of speakers.
-        finer: rows of single clips. If these have mean 0 by themselves, so has any group of them,
-            and nothing is said of it.
+        finer: rows of single clips. If these are normalised by themselves, so is any group of
+            them, and nothing is said of it.
+
+    Returns:
+        How, e.g. ``mean 0``, and the groups; of several ways the one that most groups show.
     """
-    scale = values.std(axis=0)
-
-    def is_centred(rows: Places) -> bool:
-        varied = np.ptp(values[rows], axis=0) > 0
-        centred = np.abs(values[rows].mean(axis=0)) < EXACT * scale
-        return bool(varied.any() and (centred & varied).sum() > varied.sum() / 2)
-
     large = {name: rows for name, rows in groups.items() if len(rows) >= FEWEST_ROWS}
     own = [rows for rows in finer if len(rows) >= FEWEST_ROWS]
-    if own and sum(map(is_centred, own)) > len(own) / 2:
-        return []
-    return [name for name, rows in large.items() if is_centred(rows)]
+    found: dict[str, list[str]] = {}
+    for constants in _constants_of_groups(values):
+
+        def shows(rows: Places, constants: Constants = constants) -> bool:
+            varied = np.ptp(values[rows], axis=0) > 0
+            fits = constants.find(values[rows]) & varied
+            return bool(fits.sum() > varied.sum() * constants.share_of_group)
+
+        if not own or sum(map(shows, own)) <= len(own) / 2:
+            found[constants.how] = [name for name, rows in large.items() if shows(rows)]
+    how = max(found, key=lambda how: len(found[how]), default="")
+    return how, found.get(how, [])
+
+
+def _constants_of_groups(values: Floats) -> tuple[Constants, ...]:
+    """Over a group a mean of 0 tells enough, whatever the spread."""
+    scale = values.std(axis=0)
+
+    def is_centred(rows: Floats) -> Mask:
+        exact: Mask = np.abs(rows.mean(axis=0)) < EXACT * scale
+        return exact
+
+    return (Moments("mean 0", is_centred), ROBUST, *EXTREMES)

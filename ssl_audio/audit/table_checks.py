@@ -6,8 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ssl_audio.audit.components import find_leaked_components
 from ssl_audio.audit.feature_table import FeatureTable, Side
-from ssl_audio.audit.normalised import find_leaked_constants, find_normalised_groups
+from ssl_audio.audit.normalised import (
+    Normalisation,
+    find_leaked_constants,
+    find_normalised_groups,
+)
 from ssl_audio.audit.oversampled import MOST_ROWS, MadeUp, find_between, find_repeated
 from ssl_audio.audit.report import Finding, Severity, count_of, name_some
 from ssl_audio.data.manifest import Clip
@@ -97,15 +102,15 @@ def find_speaker_statistics(table: FeatureTable, side: Side) -> Iterator[Finding
     """A leak if test speakers were normalised with their own clips."""
     tested = _places_of(table.speakers, side.parts == "test")
     single = list(_places_of(table.clip_ids, side.parts == "test").values())
-    normalised = find_normalised_groups(table.values, tested, single)
+    how, normalised = find_normalised_groups(table.values, tested, single)
     if normalised and len(normalised) >= len(tested) / 2:
         yield _report(
             side,
             "speaker_statistics",
             "leak",
             f"the features of {len(normalised)} of {count_of(len(tested), 'test speaker')} have "
-            f"mean 0 by themselves: normalised with their own test clips: {name_some(normalised)}",
-            [tuple(table.names[row] for row in tested[name]) for name in normalised],
+            f"{how} by themselves: normalised with their own test clips: {name_some(normalised)}",
+            [table.name_group(tested[name]) for name in normalised],
         )
 
 
@@ -131,18 +136,32 @@ def find_normalisation(
             "all rows": known,
             "test": test,
         }
-        found = find_leaked_constants(table.values, _to_places(innocent), _to_places(leaking))
+        rows = _to_places(innocent), _to_places(leaking)
+        found = find_leaked_constants(table.values, *rows) or find_leaked_components(
+            table.values, *rows
+        )
         if found is not None:
-            yield _report(
-                side,
-                "normalisation_leak",
-                "leak",
-                f"{count_of(found.num_columns, 'feature')} of {table.values.shape[1]} have "
-                f"{found.how} over {found.population}, and not over train: the constants "
-                "come from there",
-                [],
+            yield _report_normalisation(
+                table, side, found, np.flatnonzero(leaking[found.population])
             )
             return
+
+
+def _report_normalisation(
+    table: FeatureTable, side: Side, found: Normalisation, rows: Places
+) -> Finding:
+    """With the features that show it, and as its group the test clips that it was computed from."""
+    tested = rows[side.parts[rows] == "test"]
+    features = [table.features[column] for column in found.columns]
+    return _report(
+        side,
+        "normalisation_leak",
+        "leak",
+        f"{count_of(len(features), 'feature')} of {len(table.features)} ({name_some(features)}) "
+        f"have {found.how} over {found.population}, and not over train: computed from these "
+        f"{len(rows)} rows, {len(tested)} of them test",
+        [table.name_group(tested)],
+    )
 
 
 def _to_places(masks: dict[str, npt.NDArray[np.bool_]]) -> dict[str, Places]:
@@ -171,7 +190,7 @@ def _tell(table: FeatureTable, found: Sequence[MadeUp]) -> str:
 
 
 def _name(table: FeatureTable, found: Iterable[MadeUp]) -> list[tuple[str, ...]]:
-    return [tuple(table.names[row] for row in (made.row, *made.origins)) for made in found]
+    return [table.name_group((made.row, *made.origins)) for made in found]
 
 
 def _report(

@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, QuantileTransformer, RobustScaler
 
 from ssl_audio.audit.command import Request, audit
+from ssl_audio.audit.components import find_leaked_components
 from ssl_audio.audit.normalised import find_leaked_constants
 from ssl_audio.audit.oversampled import find_between, find_repeated
 from ssl_audio.data.folds import Fold, Folds
@@ -89,7 +92,27 @@ def squeeze(values, rows):
 
 
 LEARNT = ~IS_TEST & np.array([clip.speaker != "s5" for clip in CLIPS])
-WAYS = {"standard": standardise, "min-max": squeeze}
+
+
+def by_scaler(scaler):
+    return lambda values, rows: scaler.fit(values[rows]).transform(values)
+
+
+WAYS = {
+    "standard": standardise,
+    "min-max": squeeze,
+    "median and quartiles": by_scaler(RobustScaler()),
+    "largest magnitude": by_scaler(MaxAbsScaler()),
+    "quantiles": by_scaler(QuantileTransformer(n_quantiles=15)),
+    "normal quantiles": by_scaler(
+        QuantileTransformer(n_quantiles=15, output_distribution="normal")
+    ),
+}
+COMPONENTS = {
+    "all": by_scaler(PCA()),
+    "five": by_scaler(PCA(5)),
+    "whitened": by_scaler(PCA(5, whiten=True)),
+}
 FORMS = {
     "float64": lambda values: values,
     "float32": lambda values: values.astype(np.float32),
@@ -108,7 +131,8 @@ def test_constants_of_all_clips_are_a_leak(root, way, form):
     ):
         _, told = look(root, frame(FORMS[form](WAYS[way](draw(), rows))))
         assert set(told) == {"normalisation_leak"} and told["normalisation_leak"].severity == "leak"
-        assert f" over {population}, and not over train" in told["normalisation_leak"].evidence
+        if "quantiles" not in way:  # what lies beyond others' quantiles is cut to their ends
+            assert f" over {population}, and not over train" in told["normalisation_leak"].evidence
         assert (told["normalisation_leak"].protocol, told["normalisation_leak"].fold) == (
             *("some-2/x", 1),
         )
@@ -121,6 +145,33 @@ def test_constants_of_training_clips_are_none(root, way, seed):
         _, told = look(root, frame(WAYS[way](draw(seed), rows)))
         assert told == {}
     assert look(root, frame(draw(seed)))[1] == {}
+
+
+@pytest.mark.parametrize("way", COMPONENTS)
+def test_components_of_all_clips_are_a_leak(root, way):
+    for rows, population in ((slice(None), "train, validation and test"), (LEARNT | IS_TEST, "")):
+        values = COMPONENTS[way](draw(), rows)
+        for later in (values, standardise(values, LEARNT).astype(np.float32)):
+            _, told = look(root, frame(later))
+            assert set(told) == {"normalisation_leak"}
+            assert " over " + population in told["normalisation_leak"].evidence
+    for rows in (LEARNT, ~IS_TEST):
+        assert look(root, frame(COMPONENTS[way](draw(), rows)))[1] == {}
+
+
+def test_balanced_classes_are_uncorrelated_and_no_components():
+    rows = np.arange(240)
+    classes = np.stack([rows % 2, rows // 2 % 2, rows // 4 % 3, rows // 12 % 2], axis=1)
+    train, everyone = {"train": rows[::7]}, {"all": rows}
+    assert find_leaked_components(classes.astype(np.float64), train, everyone) is None
+
+
+def test_evidence_names_features_and_test_clips(root):
+    _, told = look(root, frame(standardise(draw(), slice(None))))
+    finding = told["normalisation_leak"]
+    assert "8 features of 8 (f0, f1, f2 and 5 more) have mean 0" in finding.evidence
+    assert "computed from these 120 rows, 30 of them test" in finding.evidence
+    assert finding.groups == (tuple(c.clip_id for c in CLIPS if c.speaker in TESTED),)
 
 
 def test_sample_standard_deviation_counts_too(root):
@@ -160,6 +211,26 @@ def test_test_speakers_own_statistics_are_a_leak(root, form, spread):
         assert told["speaker_statistics"].severity == "leak"
         assert [len(group) for group in told["speaker_statistics"].groups] == [15, 15]
     assert look(root, frame(by_speaker(draw(), everyone - set(TESTED), spread)))[1] == {}
+
+
+GROUP_WAYS = (
+    *WAYS.values(),
+    by_scaler(MinMaxScaler((-1, 1))),
+)
+
+
+@pytest.mark.parametrize("number", range(len(GROUP_WAYS)))
+def test_every_scaling_by_the_speakers_own_clips_is_found(root, number):
+    values = draw()
+    scaled = values.copy()
+    for speaker in range(NUM_SPEAKERS):
+        rows = np.array([clip.speaker == f"s{speaker}" for clip in CLIPS])
+        scaled[rows] = GROUP_WAYS[number](values[rows], slice(None))
+    _, told = look(root, frame(scaled))
+    assert set(told) == {"speaker_statistics"}
+    is_learnt = np.array([[clip.speaker not in TESTED] for clip in CLIPS])
+    honest = np.where(is_learnt, scaled, GROUP_WAYS[number](values, LEARNT))
+    assert look(root, frame(honest))[1] == {}
 
 
 def test_clips_normalised_by_themselves_are_no_leak(root):
@@ -312,7 +383,7 @@ def test_leaked_constants_need_two_columns_and_three_rows():
     assert find_leaked_constants(values, train, {"two": np.arange(2)}) is None
     values[:, 1] = standardise(values[:, 1:2], slice(None))[:, 0]
     found = find_leaked_constants(values, train, everyone)
-    assert found is not None and (found.population, found.num_columns) == ("all", 2)
+    assert found is not None and (found.population, found.columns.tolist()) == ("all", [0, 1])
 
 
 MISTAKES = {
