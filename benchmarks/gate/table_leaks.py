@@ -2,21 +2,37 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 from imblearn.over_sampling import SMOTE, BorderlineSMOTE, RandomOverSampler
 from imblearn.over_sampling.base import BaseOverSampler
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 
 from benchmarks.gate.leak import Inject, Leak
 from benchmarks.gate.material import Floats, Material
 
 Finish = Callable[[Floats], Floats]
+Scaler: TypeAlias = (
+    StandardScaler | MinMaxScaler | RobustScaler | MaxAbsScaler | QuantileTransformer | PCA
+)
 
 
 def list_leaks_of_tables() -> list[Leak]:
     """Every kind at every strength."""
-    samplers = (SMOTE(), BorderlineSMOTE(), RandomOverSampler())
+    samplers = {
+        "SMOTE": SMOTE(),
+        "BorderlineSMOTE": BorderlineSMOTE(),
+        "RandomOverSampler": RandomOverSampler(),
+        "RandomOverSampler with noise": RandomOverSampler(shrinkage=0.3),
+    }
     finishes: dict[str, Finish] = {
         "as computed": lambda values: values,
         "standardised": lambda values: StandardScaler().fit(values[::2]).transform(values),
@@ -27,25 +43,33 @@ def list_leaks_of_tables() -> list[Leak]:
         Leak(
             "oversampled_rows",
             "leak",
-            f"{type(sampler).__name__}, {name}",
+            f"{method}, {name}",
             _oversample_all(sampler, finish),
             _oversample_training(sampler, finish),
         )
-        for sampler in samplers
+        for method, sampler in samplers.items()
         for name, finish in finishes.items()
     ]
-    scalers = (StandardScaler(), MinMaxScaler())
+    scalers: dict[str, Scaler] = {
+        "StandardScaler": StandardScaler(),
+        "MinMaxScaler": MinMaxScaler(),
+        "RobustScaler": RobustScaler(),
+        "MaxAbsScaler": MaxAbsScaler(),
+        "QuantileTransformer": QuantileTransformer(n_quantiles=20),
+        "PCA": PCA(10),
+        "PCA, whitened": PCA(10, whiten=True),
+    }
     return [
         *oversampled,
         *(
             Leak(
                 "normalisation_leak",
                 "leak",
-                type(scaler).__name__,
+                name,
                 _scale(scaler, ("train", "test")),
                 _scale(scaler, ("train",)),
             )
-            for scaler in scalers
+            for name, scaler in scalers.items()
         ),
         Leak(
             "normalisation_leak",
@@ -58,8 +82,15 @@ def list_leaks_of_tables() -> list[Leak]:
             "speaker_statistics",
             "leak",
             "mean and deviation",
-            _by_speaker(("train", "validation", "test")),
-            _by_speaker(("train",)),
+            _by_speaker(StandardScaler(), ("train", "validation", "test")),
+            _by_speaker(StandardScaler(), ("train",)),
+        ),
+        Leak(
+            "speaker_statistics",
+            "leak",
+            "range",
+            _by_speaker(MinMaxScaler(), ("train", "validation", "test")),
+            _by_speaker(MinMaxScaler(), ("train",)),
         ),
     ]
 
@@ -124,7 +155,7 @@ def _oversample_training(sampler: BaseOverSampler, finish: Finish) -> Inject:
     return inject
 
 
-def _scale(scaler: StandardScaler | MinMaxScaler, fitted_on: Sequence[str]) -> Inject:
+def _scale(scaler: Scaler, fitted_on: Sequence[str]) -> Inject:
     def inject(material: Material, rng: np.random.Generator) -> Material:
         parts = material.parts
         scaler.fit(material.features[np.isin(parts, fitted_on)])
@@ -133,18 +164,16 @@ def _scale(scaler: StandardScaler | MinMaxScaler, fitted_on: Sequence[str]) -> I
     return inject
 
 
-def _by_speaker(normalised: Sequence[str]) -> Inject:
+def _by_speaker(scaler: Scaler, normalised: Sequence[str]) -> Inject:
     """Each speaker of some parts by the own clips, all others by training's constants."""
 
     def inject(material: Material, rng: np.random.Generator) -> Material:
         parts = material.parts
         speakers = np.array([clip.speaker or "" for clip in material.clips])
-        values = (
-            StandardScaler().fit(material.features[parts == "train"]).transform(material.features)
-        )
+        values = scaler.fit(material.features[parts == "train"]).transform(material.features)
         for speaker in np.unique(speakers[np.isin(parts, normalised)]):
             own = speakers == speaker
-            values[own] = StandardScaler().fit_transform(values[own])
+            values[own] = scaler.fit_transform(values[own])
         return material.with_table(values, _labels(material), parts)
 
     return inject

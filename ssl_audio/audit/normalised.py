@@ -157,7 +157,8 @@ def keep_measured(columns: Mask, values: Floats) -> Mask:
         columns: (features,) which ones.
         values: (rows, features).
     """
-    fewest = max(FEWEST_VALUES, min(LEAST_SHARE_OF_VALUES * len(values), ENOUGH_VALUES))
+    few = min(FEWEST_VALUES, len(values))
+    fewest = max(few, min(LEAST_SHARE_OF_VALUES * len(values), ENOUGH_VALUES))
     kept = columns.copy()
     kept[columns] = [len(np.unique(column)) >= fewest for column in values.T[columns]]
     return kept

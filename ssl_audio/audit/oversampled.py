@@ -31,6 +31,7 @@ FEWEST_VALUES = 0.3
 """Different values over rows, else a column is a count or a class, whose points lie on a grid."""
 SINGLE_PRECISION = 2.0**-24
 _BLOCK_ROWS = 128
+BETWEEN, REPEATED = "on the line between two others", "given twice"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class MadeUp:
     row: int
     origins: tuple[int, ...]
     """Two rows that it lies between, or one that it repeats."""
+    how: str
+    """For reports, said of several rows."""
 
 
 def find_between(values: Floats, labels: Sequence[str | None]) -> list[MadeUp]:
@@ -52,7 +55,7 @@ def find_between(values: Floats, labels: Sequence[str | None]) -> list[MadeUp]:
     Returns:
         None if they are so few that chance may have put them there.
     """
-    scaled, noise = _scale(_continuous(values))
+    scaled, noise = scale(keep_continuous(values))
     if scaled.shape[1] < FEWEST_DIMENSIONS or len(scaled) < 3:
         return []
     step = max(1, scaled.shape[1] // SEARCH_DIMENSIONS)
@@ -65,7 +68,7 @@ def find_between(values: Floats, labels: Sequence[str | None]) -> list[MadeUp]:
             for row, first, second in _opposite(
                 scaled, rows[block], rows[neighbours[block]], noise
             ):
-                found.setdefault(row, MadeUp(row, (first, second)))
+                found.setdefault(row, MadeUp(row, (first, second), BETWEEN))
     return [found[row] for row in sorted(found)] if len(found) >= FEWEST_FOUND else []
 
 
@@ -74,21 +77,21 @@ def find_repeated(values: Floats) -> list[MadeUp]:
 
     A row whose features are all alike, such as the floor of a spectrum, is silence and no copy.
     """
-    if _continuous(values).shape[1] < FEWEST_DIMENSIONS:
+    if keep_continuous(values).shape[1] < FEWEST_DIMENSIONS:
         return []
     _, first, group = np.unique(values, axis=0, return_index=True, return_inverse=True)
     origin = first[group.ravel()]
     repeated = np.flatnonzero((origin != np.arange(len(values))) & (np.ptp(values, axis=1) > 0))
-    return [MadeUp(int(row), (int(origin[row]),)) for row in repeated]
+    return [MadeUp(int(row), (int(origin[row]),), REPEATED) for row in repeated]
 
 
-def _continuous(values: Floats) -> Floats:
+def keep_continuous(values: Floats) -> Floats:
     """The columns that measure something, of which points lie on no grid."""
     num_values = np.array([len(np.unique(column)) for column in values.T])
     return values[:, num_values >= max(3, FEWEST_VALUES * len(values))]
 
 
-def _scale(values: Floats) -> tuple[Floats, float]:
+def scale(values: Floats) -> tuple[Floats, float]:
     """Columns of standard deviation 1, and how far rounding may have moved a row."""
     if not values.size:
         return values, 0.0

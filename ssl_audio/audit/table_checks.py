@@ -1,6 +1,6 @@
 """Leaks in a table of features: made-up rows, frames, whose statistics it was normalised with."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ssl_audio.audit.components import find_leaked_components
 from ssl_audio.audit.feature_table import FeatureTable, Side
+from ssl_audio.audit.jittered import find_jittered
 from ssl_audio.audit.normalised import (
     Normalisation,
     find_leaked_constants,
@@ -43,7 +44,10 @@ def check_table(
 
 
 def find_made_up(table: FeatureTable, clips: Sequence[Clip]) -> list[MadeUp]:
-    """Rows between two others, and rows given twice; copies of one recording are not made up."""
+    """Rows between two others, given twice, or repeated with noise.
+
+    Copies of one recording are not made up, nor is a row repeated with noise that has its own clip.
+    """
     audio = {clip.clip_id: clip.audio_sha256 for clip in clips}
 
     def is_copied_recording(made: MadeUp) -> bool:
@@ -53,7 +57,12 @@ def find_made_up(table: FeatureTable, clips: Sequence[Clip]) -> list[MadeUp]:
 
     between = find_between(table.values, table.labels) if len(table) <= MOST_ROWS else []
     repeated = [made for made in find_repeated(table.values) if not is_copied_recording(made)]
-    return [*between, *repeated]
+    explained = [*between, *repeated]
+    doubtful = np.array([clip_id is None for clip_id in table.clip_ids])
+    doubtful[[made.row for made in explained]] = False
+    few_enough = len(table) <= MOST_ROWS
+    jittered = find_jittered(table.values, table.labels, doubtful) if few_enough else []
+    return [*explained, *jittered]
 
 
 def find_oversampled(
@@ -179,12 +188,8 @@ def _places_of(names: Sequence[str | None], among: npt.NDArray[np.bool_]) -> dic
 
 def _tell(table: FeatureTable, found: Sequence[MadeUp]) -> str:
     first = found[0]
-    num_between = sum(len(made.origins) == 2 for made in found)
-    told = []
-    if num_between:
-        told.append(f"{count_of(num_between, 'row')} on the line between two others")
-    if num_between < len(found):
-        told.append(f"{count_of(len(found) - num_between, 'row')} given twice")
+    counts = Counter(made.how for made in found)
+    told = [f"{count_of(number, 'row')} {how}" for how, number in counts.items()]
     origins = " and ".join(table.names[row] for row in first.origins)
     return f"{' and '.join(told)}, e.g. {table.names[first.row]} from {origins}"
 

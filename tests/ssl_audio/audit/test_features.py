@@ -10,6 +10,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, QuantileTransforme
 
 from ssl_audio.audit.command import Request, audit
 from ssl_audio.audit.components import find_leaked_components
+from ssl_audio.audit.jittered import find_jittered
 from ssl_audio.audit.normalised import find_leaked_constants
 from ssl_audio.audit.oversampled import find_between, find_repeated
 from ssl_audio.data.folds import Fold, Folds
@@ -324,6 +325,44 @@ def test_measured_rows_are_not_made_up(seed, num_features):
     for form in FORMS.values():
         values = form(clouds).astype(np.float64)
         assert find_between(values, ["a"] * 400) == [] and find_repeated(values) == []
+
+
+def draw_correlated(seed, num_rows):
+    """Of 20 features that go together, as measured ones do."""
+    rng = np.random.default_rng(seed)
+    return (
+        rng.standard_normal((num_rows, 20))
+        * np.geomspace(5, 0.1, 20)
+        @ np.linalg.qr(rng.standard_normal((20, 20)))[0]
+    )
+
+
+@pytest.mark.parametrize("size", [0.01, 0.1, 0.3])
+def test_rows_repeated_with_noise_are_a_leak(root, size):
+    rng = np.random.default_rng(1)
+    values = draw_correlated(0, len(CLIPS))
+    origins = rng.choice(len(CLIPS), 60)
+    noise = size * values.std(0) * rng.standard_normal((60, 20))
+    both = np.vstack([values, values[origins] + noise])
+    ids = [clip.clip_id for clip in CLIPS] + [""] * 60
+    _, told = look(root, frame(both, ids))
+    assert told["oversampled_rows"].severity == "leak"
+    assert "rows that repeat another with noise, e.g. row 1" in told["oversampled_rows"].evidence
+    groups = [group for group in told["oversampled_rows"].groups]
+    right = {(f"row {121 + n}", CLIPS[origin].clip_id) for n, origin in enumerate(origins)}
+    assert set(groups) <= right and len(groups) > 0.9 * IS_TEST[origins].sum()
+    honest = np.flatnonzero(LEARNT)[:60]
+    both[120:] = values[honest] + noise[: len(honest)]
+    _, told = look(root, frame(both, ids))
+    assert {kind: f.severity for kind, f in told.items()} == {"oversampled_rows": "note"}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_without_a_name_that_were_measured_repeat_no_other(seed):
+    values = draw_correlated(seed, 300)
+    nameless = np.random.default_rng(seed).random(300) < 0.3
+    assert find_jittered(values, [None] * 300, nameless) == []
+    assert find_jittered(values, [None] * 300, np.zeros(300, dtype=bool)) == []
 
 
 def test_counts_lie_on_a_grid_and_are_not_made_up():
