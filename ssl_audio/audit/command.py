@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ssl_audio.audit.copies import Copy, find_copies, find_copies_between
+from ssl_audio.audit.copies.joints import MOST_CLIPS
 from ssl_audio.audit.feature_table import find_sides, read_features
 from ssl_audio.audit.front_end import check_front_end
 from ssl_audio.audit.gate import audit_folds
@@ -147,6 +148,8 @@ def _find_copies(source: Source, notebook: Notebook) -> tuple[Copy, ...]:
         notebook.missed.append("copies in other samples: the manifest brings no audio")
         return ()
     notebook.looked_at.append("copies in other samples, re-encoded, cut or changed")
+    if len(source.clips) > MOST_CLIPS:
+        notebook.missed.append(f"neighbouring pieces without overlap: over {MOST_CLIPS} clips")
     return find_copies(source.corpus)
 
 

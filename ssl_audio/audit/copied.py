@@ -17,30 +17,32 @@ KINDS = {
     "augmented_copies": "augmented copies",
     "split_parent": "segments of one recording",
 }
-"""Of copies that are found in the audio, and what they are called."""
+"""Of copies that are surely such, and what they are called."""
 
 
 def find_copied(fold: FoldClips) -> Iterator[Finding]:
     """One finding for every kind of copy and every two parts that it joins."""
-    ids = {part: {clip.clip_id for clip in clips} for part, clips in fold.parts.items()}
     for kind, called in KINDS.items():
-        copies = [copy for copy in fold.copies if copy.kind == kind]
-        for first, second in PAIRS:
-            a, b = ids[first], ids[second]
-            across = [
-                (copy.first, copy.second)
-                for copy in copies
-                if (copy.first in a and copy.second in b) or (copy.first in b and copy.second in a)
-            ]
-            if across:
-                groups = connect(across)
-                yield fold.report_shared_audio(
-                    kind,
-                    (first, second),
-                    f"{first} and {second} hold {called}, {count_of(len(groups), 'group')}: "
-                    f"{name_some([' ~ '.join(group[:2]) for group in groups])}",
-                    groups,
-                )
+        for (first, second), groups in _find_across(fold, kind):
+            yield fold.report_shared_audio(
+                kind,
+                (first, second),
+                f"{first} and {second} hold {called}, {count_of(len(groups), 'group')}: "
+                f"{_name_pairs(groups)}",
+                groups,
+            )
+
+
+def find_neighbours(fold: FoldClips) -> Iterator[Finding]:
+    """One warning for every two parts with pieces that seem to go on into each other."""
+    for (first, second), groups in _find_across(fold, "possible_split_parent"):
+        yield fold.report(
+            "split_parent",
+            "warning",
+            f"{first} and {second} hold what may be neighbouring pieces of one recording, "
+            f"{count_of(len(groups), 'group')}: {_name_pairs(groups)}",
+            groups,
+        )
 
 
 def find_split_parents(fold: FoldClips) -> Iterator[Finding]:
@@ -70,7 +72,7 @@ def note_copies(copies: Sequence[CopyPair]) -> Iterator[Finding]:
                 kind=kind,
                 severity="note",
                 evidence=f"the corpus holds {called}, {count_of(len(groups), 'group')}: "
-                f"{name_some([' ~ '.join(group[:2]) for group in groups])}",
+                f"{_name_pairs(groups)}",
                 groups=groups,
             )
 
@@ -99,6 +101,27 @@ def parent_of(clip: Clip) -> str:
     if clip.parent is not None:
         return clip.parent
     return parent_in_name(clip.clip_id) or clip.clip_id
+
+
+def _find_across(
+    fold: FoldClips, kind: str
+) -> Iterator[tuple[tuple[str, str], tuple[tuple[str, ...], ...]]]:
+    """Groups of copies of a kind by the two parts that they join."""
+    ids = {part: {clip.clip_id for clip in clips} for part, clips in fold.parts.items()}
+    copies = [copy for copy in fold.copies if copy.kind == kind]
+    for first, second in PAIRS:
+        a, b = ids[first], ids[second]
+        across = [
+            (copy.first, copy.second)
+            for copy in copies
+            if (copy.first in a and copy.second in b) or (copy.first in b and copy.second in a)
+        ]
+        if across:
+            yield (first, second), connect(across)
+
+
+def _name_pairs(groups: Sequence[Sequence[str]]) -> str:
+    return name_some([" ~ ".join(group[:2]) for group in groups])
 
 
 def _by_parent(clips: Sequence[Clip]) -> dict[str, list[str]]:

@@ -2,7 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from ssl_audio.audit.copied import find_copied, find_split_parents, note_copies
+from ssl_audio.audit.copied import (
+    find_copied,
+    find_neighbours,
+    find_split_parents,
+    note_copies,
+)
 from ssl_audio.audit.identical import find_duplicates, find_identical_audio
 from ssl_audio.audit.labels import find_conflicting_labels, find_missing_classes, find_shared_texts
 from ssl_audio.audit.parts import CopyPair, FoldClips
@@ -23,6 +28,7 @@ FOLD_CHECKS = (
     find_shared_speakers,
     find_identical_audio,
     find_copied,
+    find_neighbours,
     find_split_parents,
     find_unknown_speakers,
     find_shared_texts,

@@ -26,7 +26,7 @@ class CopyPair(Protocol):
 
     @property
     def kind(self) -> str:
-        """``near_identical_audio``, ``augmented_copies`` or ``split_parent``."""
+        """A ``CopyKind``: ``near_identical_audio``, ``augmented_copies``, ``split_parent``, ..."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ Two indexes give candidates, and each candidate is looked at closely. Landmarks 
 ``matches``) lead to recordings with the same waveform in them, anywhere and at any length, which
 ``alignment`` confirms sample by sample and ``kinds`` names. Shapes (``shapes``) lead to whole
 recordings that were stretched, or shifted in pitch, and have no waveform in common any more.
+Pieces of a recording that follow each other have nothing in common: ``joints`` tells them by their
+ends, of which one foresees (``prediction``) the other.
 """
 
 from collections.abc import Iterable
@@ -31,7 +33,8 @@ def find_copies(corpus: PreparedCorpus) -> tuple[Copy, ...]:
 def find_copies_between(corpus: PreparedCorpus, other: PreparedCorpus) -> tuple[Copy, ...]:
     """Every clip of one corpus that holds a recording of another one in other samples.
 
-    The first clip of each copy is of ``corpus``, the second of ``other``.
+    The first clip of each copy is of ``corpus``, the second of ``other``. What is only possible is
+    left out.
     """
     count = len(corpus)
     found = search(
@@ -39,7 +42,7 @@ def find_copies_between(corpus: PreparedCorpus, other: PreparedCorpus) -> tuple[
         (*corpus.views, *other.views),
         lambda one, other: min(one, other) < count <= max(one, other),
     )
-    return _sorted(found)
+    return _sorted(copy for copy in found if copy.kind != "possible_split_parent")
 
 
 def _sorted(copies: Iterable[Copy]) -> tuple[Copy, ...]:

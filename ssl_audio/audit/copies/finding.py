@@ -1,4 +1,4 @@
-"""From audio to copies: candidates from two indexes, each looked at closely."""
+"""From audio to copies: candidates from two indexes, each looked at closely, and neighbours."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import soxr
 
 from ssl_audio.audit.copies.alignment import align
+from ssl_audio.audit.copies.joints import find_joints
 from ssl_audio.audit.copies.kinds import CopyKind, tell_kind
 from ssl_audio.audit.copies.landmarks import NARROW_RATE, Landmarks, find_landmarks
 from ssl_audio.audit.copies.matches import Match, find_matches
@@ -98,7 +99,14 @@ def _search_unequal(
     neighbours = find_neighbours([description for _, description in described])
     pairs = [(described[one][0], described[other][0]) for one, other in neighbours]
     pairs = [pair for pair in pairs if pair not in found and wanted(*pair)]
-    yield from _find_same_shape(pairs, views)
+    for one, other, kind, evidence in _find_same_shape(pairs, views):
+        found.add((one, other))
+        yield one, other, kind, evidence
+    for joint in find_joints(views):
+        one, other = sorted((joint.first, joint.second))
+        if (one, other) not in found and wanted(one, other):
+            found.add((one, other))
+            yield one, other, joint.kind, joint.evidence
 
 
 def _find_traits(view: Int16) -> _Traits:

@@ -9,7 +9,10 @@ from ssl_audio.audit.copies.alignment import SAME_SOUND, Alignment, align
 from ssl_audio.data.manifest import SAMPLE_RATE
 
 Float = npt.NDArray[np.float32]
-CopyKind = Literal["near_identical_audio", "augmented_copies", "split_parent"]
+CopyKind = Literal[
+    "near_identical_audio", "augmented_copies", "split_parent", "possible_split_parent"
+]
+"""The last are neighbouring pieces that are likely but not sure to be of one recording."""
 
 _TRIMMED = round(0.55 * SAMPLE_RATE)
 """Samples that a copy may lack at either end."""

@@ -179,6 +179,15 @@ def test_copies_found_in_audio_are_judged_by_where_they_are(clips, fold, kind):
     refuse_leaks(clips, folds, 1, [Pair("s0-0", "s0-1", kind)])
 
 
+def test_what_may_be_neighbours_is_a_warning_across_parts_only(clips, fold):
+    kind = "possible_split_parent"
+    (finding,) = audit_fold(clips, fold, copies=[Pair("s0-0", "s5-0", kind)])
+    assert (finding.kind, finding.severity) == ("split_parent", "warning")
+    assert finding.groups == (("s0-0", "s5-0"),)
+    folds = Folds("some-2/x", ("a", "b"), (fold,))
+    assert audit_folds(clips, [folds], [Pair("s0-0", "s0-2", kind)]) == []
+
+
 def test_copies_of_copies_are_one_group(clips, fold):
     pairs = [Pair("s0-0", "s5-0", "augmented_copies"), Pair("s0-0", "s6-0", "augmented_copies")]
     (finding,) = audit_fold(clips, fold, copies=pairs)
