@@ -31,7 +31,8 @@ def cut_view(
     start = torch.minimum(start, room)
     waveform = functional.pad(waveform, (0, max(0, length - waveform.shape[1])))
     places = start[:, None] + torch.arange(length, device=waveform.device)
-    return waveform.take_along_dim(places, dim=1), num_samples.clamp(max=length)
+    cut = waveform.take_along_dim(places, dim=1)
+    return cut.masked_fill(places >= num_samples[:, None], 0), num_samples.clamp(max=length)
 
 
 def change_level(waveform: Tensor, keys: Tensor, most_db: float, view: int) -> Tensor:

@@ -9,9 +9,8 @@ from pydantic import model_validator
 from torch import Tensor
 
 from ssl_audio.config import Config
-from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.stream import whole_clips
+from ssl_audio.data.stream import choose_evenly, whole_clips
 from ssl_audio.encoder import AudioEncoder, AudioEncoderFeatureExtractor
 from ssl_audio.encoder_config import AudioEncoderConfig, Size
 from ssl_audio.features import LogMel, compute_normalisation
@@ -71,8 +70,7 @@ def measure_normalisation(
     Returns:
         Two (n_mels,) float32 tensors.
     """
-    hours = corpus.num_samples[indices].sum() / SAMPLE_RATE / 3600
-    chosen = indices[:: max(1, round(hours))]
+    chosen = choose_evenly(corpus, indices)
     batches = ((to_float(audio), lengths) for _, audio, lengths in whole_clips(corpus, chosen, 32))
     return compute_normalisation(log_mel, batches)
 

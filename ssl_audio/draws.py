@@ -38,6 +38,11 @@ def draw_keys(seed: int, passes: Tensor, clip_indices: Tensor) -> Tensor:
     return _mix(_mix(_mix(torch.full_like(passes, seed)) + passes) + clip_indices)
 
 
+def view_keys(keys: Tensor, view: int) -> Tensor:
+    """(batch,) int64 keys of one view of each clip, as if it were a clip of its own."""
+    return _mix(_mix(keys + int(Stream.VIEW)) + view)
+
+
 def uniform(keys: Tensor, stream: Stream, count: int, view: int = 0) -> Tensor:
     """(batch, count) float32 uniform in [0, 1) for (batch,) int64 keys, on the keys' device."""
     base = _mix(_mix(keys + int(stream)) + view)

@@ -35,6 +35,12 @@ class PatchedAudio:
     padding_mask: Tensor
     grid: Grid
 
+    def repeat(self, times: int) -> "PatchedAudio":
+        """The whole batch several times, one after the other."""
+        return PatchedAudio(
+            self.patches.repeat(times, 1, 1), self.padding_mask.repeat(times, 1), self.grid
+        )
+
 
 @dataclass
 class AudioEncoderOutput(ModelOutput):

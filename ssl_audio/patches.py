@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
+from einops import rearrange, reduce, repeat
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,20 @@ def unpatchify(patches: Tensor, grid: Grid, patch_size: tuple[int, int]) -> Tens
         freq=grid.freq_patches,
         mel=patch_size[0],
         frame=patch_size[1],
+    )
+
+
+def mean_per_patch(frames: Tensor, grid: Grid, patch_frames: int) -> Tensor:
+    """Values per frame to values per patch: (batch, values, frames), (batch, num_patches, values).
+
+    Patches of one column get the same; frames missing at the end repeat the last one.
+    """
+    missing = grid.time_patches * patch_frames - frames.shape[2]
+    frames = functional.pad(frames, (0, missing), mode="replicate")
+    return repeat(
+        reduce(frames, "batch value (time frame) -> batch time value", "mean", frame=patch_frames),
+        "batch time value -> batch (freq time) value",
+        freq=grid.freq_patches,
     )
 
 

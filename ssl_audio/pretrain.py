@@ -68,9 +68,12 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
     torch.manual_seed(config.train.seed)
     encoder = build_encoder(encoder_config, session.choices["attention"], corpus, indices)
     objective: Objective = OBJECTIVES[config.objective.kind](encoder, config.objective)
+    if session.checkpoint is None:  # else the checkpoint holds what was measured
+        objective.fit(corpus, indices, config.train.seed)
     stream = CropStream(corpus, indices, config.train.seed, config.data.crop_seconds)
     groups = parameter_groups(objective, config.train.weight_decay)
-    state = train(objective, stream, groups, config.train, session, "pretrain")
+    follow = objective.after_step
+    state = train(objective, stream, groups, config.train, session, "pretrain", after_step=follow)
     if not session.accelerator.is_main_process:
         return
     save_encoder(encoder, output)

@@ -73,6 +73,7 @@ def train(
     session: Session,
     description: str,
     evaluation: Evaluation | None = None,
+    after_step: Callable[[int, int], None] | None = None,
 ) -> TrainState:
     """Trains until ``max_steps``, from the session's checkpoint if it has one.
 
@@ -84,6 +85,7 @@ def train(
         session: from ``open_session``.
         description: of the progress bar.
         evaluation: what to measure meanwhile.
+        after_step: called with the step just taken and ``max_steps``.
 
     Raises:
         UserError: the loss is no longer finite, with the step.
@@ -116,6 +118,8 @@ def train(
         prepared_optimizer.step()
         prepared_optimizer.zero_grad(set_to_none=True)
         state.step += 1
+        if after_step:
+            after_step(state.step, config.max_steps)
         state.seconds = before + time.perf_counter() - opened
         seconds = time.perf_counter() - started
         log.add(state.step, {**metrics, "grad_norm": norm}, waited, seconds)

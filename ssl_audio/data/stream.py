@@ -129,6 +129,17 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
+def choose_evenly(
+    corpus: PreparedCorpus, indices: npt.NDArray[np.int64], hours: float = 1.0
+) -> npt.NDArray[np.int64]:
+    """Every so many-th of (num_clips,) clips, about ``hours`` in all; all if they are fewer.
+
+    For measuring a pool: constants and clusters that many hours would hardly change.
+    """
+    total = corpus.num_samples[indices].sum() / SAMPLE_RATE / 3600
+    return indices[:: max(1, round(total / hours))]
+
+
 def whole_clips(
     corpus: PreparedCorpus, indices: npt.NDArray[np.int64], batch_size: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor, Tensor]]:

@@ -6,22 +6,29 @@ from pydantic import Discriminator, Tag
 
 from ssl_audio.objectives.base import Batch, Objective, StepOutput
 from ssl_audio.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
-from ssl_audio.objectives.masked import MaskedConfig, MaskedObjective
+from ssl_audio.objectives.descriptors import DescriptorsConfig
+from ssl_audio.objectives.forms import PREDICTIONS, find_kind
+from ssl_audio.objectives.joint import JointConfig, JointObjective
+from ssl_audio.objectives.latent import LatentConfig
+from ssl_audio.objectives.masked import MaskedConfig
+from ssl_audio.objectives.quantized import QuantizedConfig
 
 __all__ = ["OBJECTIVES", "Batch", "Objective", "ObjectiveConfig", "StepOutput"]
 
-OBJECTIVES: dict[str, Any] = {"masked": MaskedObjective, "contrastive": ContrastiveObjective}
+OBJECTIVES: dict[str, Any] = {
+    **PREDICTIONS,
+    "contrastive": ContrastiveObjective,
+    "joint": JointObjective,
+}
 """Objectives by the ``kind`` of their configuration."""
 
-
-def _find_kind(value: Any) -> str | None:
-    if isinstance(value, dict):
-        return str(value.get("kind", "masked"))
-    return getattr(value, "kind", None)
-
-
 ObjectiveConfig = Annotated[
-    Annotated[MaskedConfig, Tag("masked")] | Annotated[ContrastiveConfig, Tag("contrastive")],
-    Discriminator(_find_kind),
+    Annotated[MaskedConfig, Tag("masked")]
+    | Annotated[ContrastiveConfig, Tag("contrastive")]
+    | Annotated[LatentConfig, Tag("latent")]
+    | Annotated[JointConfig, Tag("joint")]
+    | Annotated[QuantizedConfig, Tag("quantized")]
+    | Annotated[DescriptorsConfig, Tag("descriptors")],
+    Discriminator(find_kind),
 ]
 """Of any objective; masked unless ``kind`` says otherwise."""

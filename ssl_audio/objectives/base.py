@@ -3,10 +3,15 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder import AudioEncoder
+
+Ints = npt.NDArray[np.int64]
 
 Batch = dict[str, Tensor]
 """What a stream yields, on the device: ``waveform`` (batch, samples) int16 at 16 kHz,
@@ -48,6 +53,29 @@ def to_float(waveform: Tensor) -> Tensor:
     return waveform.to(torch.float32) / 32768.0
 
 
+@dataclass(frozen=True)
+class Heard:
+    """A batch as an objective hears it.
+
+    Attributes:
+        clean: (batch, samples) float32 waveform that targets are made of.
+        changed: the same audio as the encoder gets it, perhaps louder or noisier.
+        num_samples: (batch,) int64 true lengths.
+        keys: (batch,) int64, see ``draws``.
+    """
+
+    clean: Tensor
+    changed: Tensor
+    num_samples: Tensor
+    keys: Tensor
+
+
+def hear(batch: Batch) -> Heard:
+    """A batch that is heard as it is."""
+    waveform = to_float(batch["waveform"])
+    return Heard(waveform, waveform, batch["num_samples"], batch["keys"])
+
+
 class Objective(nn.Module, ABC):
     """A module that holds an encoder, takes a ``Batch`` and returns a ``StepOutput``."""
 
@@ -56,6 +84,15 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch) -> StepOutput:
         """One training step's loss."""
+
+    def fit(self, corpus: PreparedCorpus, indices: Ints, seed: int) -> None:
+        """Measures what the targets need on (num_clips,) clips, once, before the first step.
+
+        What it finds has to be kept in buffers, so that a resumed run has the same.
+        """
+
+    def after_step(self, step: int, max_steps: int) -> None:
+        """What follows the ``step``-th optimizer step, counted from 1: a teacher moves."""
 
     def reconstruct(self, batch: Batch) -> Reconstruction | None:
         """Pictures of what the objective makes of hidden parts; None if it reconstructs nothing."""

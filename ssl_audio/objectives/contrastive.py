@@ -7,6 +7,7 @@ are hidden from the encoder, mean and deviation over the tokens are projected, a
 a batch holds twice is no negative of itself.
 """
 
+from dataclasses import fields
 from typing import Literal
 
 import torch
@@ -17,22 +18,20 @@ from torch.nn import functional
 from ssl_audio.augment import add_noise, change_level, cut_view
 from ssl_audio.config import Config
 from ssl_audio.data.manifest import SAMPLE_RATE
-from ssl_audio.draws import Stream, uniform
+from ssl_audio.draws import view_keys
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.gathering import first_gathered_row, gather_with_gradient
-from ssl_audio.masking import random_mask
-from ssl_audio.objectives.base import Batch, Objective, StepOutput, to_float
+from ssl_audio.masking import MaskingConfig, draw_masks
+from ssl_audio.objectives.base import Batch, Heard, Objective, StepOutput, to_float
 from ssl_audio.pooling import mean_std_pool
 
 
-class ContrastiveConfig(Config):
-    """Settings of the contrastive objective.
+class ContrastConfig(Config):
+    """How two views of a clip are made and compared.
 
     Attributes:
-        kind: names the objective.
         positives: two crops of a clip, or one crop changed in two ways.
         view_seconds: length of a view, cut out of the crop that the stream gives.
-        mask_ratio: share of each view's patches hidden from the encoder.
         similarity: cosine over a temperature (NT-Xent) or bilinear (COLA).
         temperature: of NT-Xent.
         projection_dim: of the vectors that are compared.
@@ -40,15 +39,25 @@ class ContrastiveConfig(Config):
         least_snr_db: signal to noise of the noisiest views; None adds no noise.
     """
 
-    kind: Literal["contrastive"] = "contrastive"
     positives: Literal["same_clip", "same_crop"] = "same_clip"
     view_seconds: float = Field(default=1.2, gt=0)
-    mask_ratio: float = Field(default=0.4, ge=0, lt=1)
     similarity: Literal["cosine", "bilinear"] = "cosine"
     temperature: float = Field(default=0.1, gt=0)
     projection_dim: int = Field(default=128, gt=0)
     level_db: float = Field(default=6.0, ge=0)
     least_snr_db: float | None = 10.0
+
+
+class ContrastiveConfig(ContrastConfig):
+    """Settings of the contrastive objective.
+
+    Attributes:
+        kind: names the objective.
+        mask_ratio: share of each view's patches hidden from the encoder.
+    """
+
+    kind: Literal["contrastive"] = "contrastive"
+    mask_ratio: float = Field(default=0.4, ge=0, lt=1)
 
 
 def contrast(similarities: Tensor, positives: Tensor, same: Tensor) -> Tensor:
@@ -113,14 +122,11 @@ class Bilinear(nn.Module):
         return contrast(similarities, own, same)
 
 
-class ContrastiveObjective(Objective):
-    """Cut, change, hide, encode, pool, project, contrast."""
+class Contrast(nn.Module):
+    """Projects pooled tokens of two views and contrasts them."""
 
-    def __init__(self, encoder: AudioEncoder, config: ContrastiveConfig) -> None:
+    def __init__(self, dim: int, config: ContrastConfig) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.config = config
-        dim = encoder.config.hidden_size
         self.projection = nn.Sequential(
             nn.Linear(2 * dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, config.projection_dim)
         )
@@ -130,10 +136,16 @@ class ContrastiveObjective(Objective):
             else Bilinear(config.projection_dim)
         )
 
-    def forward(self, batch: Batch) -> StepOutput:
-        """Contrastive loss of one batch."""
-        view_a, view_b = (self.project(batch, view) for view in (0, 1))
-        loss = self.loss(view_a, view_b, batch["clip_indices"])
+    def forward(self, tokens: Tensor, padding_mask: Tensor, clip_indices: Tensor) -> StepOutput:
+        """Contrastive loss of a batch.
+
+        Args:
+            tokens: (2 * batch, num_tokens, dim) of one view of every clip, then of the other.
+            padding_mask: (2 * batch, num_tokens) bool, True = ignore.
+            clip_indices: (batch,) int64, equal for equal recordings.
+        """
+        view_a, view_b = self.projection(mean_std_pool(tokens.float(), padding_mask)).chunk(2)
+        loss = self.loss(view_a, view_b, clip_indices)
         with torch.no_grad():
             a, b = (functional.normalize(view.float(), dim=1) for view in (view_a, view_b))
             metrics = {
@@ -143,24 +155,44 @@ class ContrastiveObjective(Objective):
             }
         return StepOutput(loss, metrics)
 
-    def project(self, batch: Batch, view: int) -> Tensor:
-        """(batch, projection_dim) of one view of every clip."""
-        waveform, num_samples = self.cut(batch, view)
-        audio = self.encoder.patch_audio(waveform, num_samples)
-        noise = uniform(batch["keys"], Stream.MASK, audio.grid.num_patches, view)
-        masked = random_mask(noise, self.config.mask_ratio, audio.padding_mask)
-        output = self.encoder.encode(audio, masked)
-        return self.projection(mean_std_pool(output.last_hidden_state.float(), output.padding_mask))
 
-    def cut(self, batch: Batch, view: int) -> tuple[Tensor, Tensor]:
-        """One view: (batch, samples) float32 and the (batch,) true lengths."""
-        config, keys = self.config, batch["keys"]
-        place = view if config.positives == "same_clip" else 0
-        length = round(config.view_seconds * SAMPLE_RATE)
-        cut, num_samples = cut_view(
-            to_float(batch["waveform"]), batch["num_samples"], keys, length, place
+def hear_two_views(batch: Batch, config: ContrastConfig) -> Heard:
+    """Two views of every clip: 2 * batch rows, the first view of all clips, then the second."""
+    views = [_hear_view(batch, config, view) for view in (0, 1)]
+    names = [field.name for field in fields(Heard)]
+    return Heard(*(torch.cat([getattr(view, name) for view in views]) for name in names))
+
+
+def _hear_view(batch: Batch, config: ContrastConfig, view: int) -> Heard:
+    keys = batch["keys"]
+    place = view if config.positives == "same_clip" else 0
+    length = round(config.view_seconds * SAMPLE_RATE)
+    clean, num_samples = cut_view(
+        to_float(batch["waveform"]), batch["num_samples"], keys, length, place
+    )
+    changed = change_level(clean, keys, config.level_db, view)
+    if config.least_snr_db is not None:
+        changed = add_noise(changed, num_samples, keys, config.least_snr_db, view)
+    return Heard(clean, changed, num_samples, view_keys(keys, view))
+
+
+class ContrastiveObjective(Objective):
+    """Cut, change, hide, encode, pool, project, contrast."""
+
+    def __init__(self, encoder: AudioEncoder, config: ContrastiveConfig) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config = config
+        self.masking = MaskingConfig(mask_ratio=config.mask_ratio)
+        self.contrast = Contrast(encoder.config.hidden_size, config)
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """Contrastive loss of one batch."""
+        heard = hear_two_views(batch, self.config)
+        audio = self.encoder.patch_audio(heard.changed, heard.num_samples)
+        masked = draw_masks(heard.keys, self.masking, audio.grid, audio.padding_mask)
+        output = self.encoder.encode(audio, masked)
+        result: StepOutput = self.contrast(
+            output.last_hidden_state, output.padding_mask, batch["clip_indices"]
         )
-        waveform = change_level(cut, keys, config.level_db, view)
-        if config.least_snr_db is not None:
-            waveform = add_noise(waveform, num_samples, keys, config.least_snr_db, view)
-        return waveform, num_samples
+        return result

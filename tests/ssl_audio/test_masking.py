@@ -1,8 +1,11 @@
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_audio.masking import random_mask
+from ssl_audio.draws import draw_keys
+from ssl_audio.masking import MaskingConfig, block_noise, draw_masks, random_mask
+from ssl_audio.patches import Grid
 
 
 @settings(deadline=None)
@@ -33,3 +36,44 @@ def test_a_clips_mask_does_not_depend_on_its_batch() -> None:
     together = random_mask(noise, 0.75, padding)
     alone = random_mask(noise[2:, :7], 0.75, padding[2:, :7])
     assert torch.equal(together.mask[2, :7], alone.mask[0])
+
+
+def run_lengths(row: torch.Tensor) -> list[int]:
+    """Of the runs of True."""
+    return [len(run) for run in "".join("x" if v else " " for v in row.tolist()).split()]
+
+
+@pytest.mark.parametrize("kind", ["random", "block", "inverse_block"])
+def test_every_kind_hides_exactly_its_share(kind: str) -> None:
+    keys = draw_keys(0, torch.zeros(40, dtype=torch.int64), torch.arange(40))
+    grid = Grid(1, 75)
+    padding = torch.arange(75) >= torch.linspace(20, 75, 40).long()[:, None]
+    config = MaskingConfig(mask=kind, mask_ratio=0.6, num_masks=2)  # type: ignore[arg-type]
+    masked = draw_masks(keys, config, grid, padding)
+    valid = (~padding).sum(1).repeat(2)
+    assert torch.equal((~masked.keep_padding_mask).sum(1), (valid * 0.4).round().long())
+    assert torch.equal(masked.mask.sum(1), valid - (valid * 0.4).round().long())
+    assert not (masked.mask & padding.repeat(2, 1)).any()
+    assert not torch.equal(masked.mask[:40], masked.mask[40:])
+    alone = draw_masks(keys[3:4], config, Grid(1, 30), padding[3:4, :30])
+    assert torch.equal(alone.mask[:, :30], masked.mask[[3, 43], :30])
+    hidden = [n for row in masked.mask[40:] for n in run_lengths(row)]
+    visible = [n for row in (~masked.mask & ~padding.repeat(2, 1)) for n in run_lengths(row)]
+    mean_hidden, mean_visible = (sum(runs) / len(runs) for runs in (hidden, visible))
+    if kind == "random":
+        assert mean_hidden < 3.5 and mean_visible < 2.5
+    elif kind == "block":
+        assert mean_hidden > 5
+    else:
+        assert mean_visible > 4
+
+
+def test_blocks_of_a_grid_are_squares() -> None:
+    noise = torch.ones(1, 12 * 20)
+    noise[0, 3 * 20 + 7] = 0.25
+    blocks = block_noise(noise, Grid(12, 20), 5).reshape(12, 20)
+    assert (blocks[3:8, 7:12] == 0.25).all() and int((blocks == 0.25).sum()) == 25
+    # At the edge a block is cut.
+    edge = torch.ones(1, 8)
+    edge[0, 6] = 0.5
+    assert block_noise(edge, Grid(1, 8), 5).tolist() == [[1, 1, 1, 1, 1, 1, 0.5, 0.5]]

@@ -24,10 +24,10 @@ def test_masked_unless_the_kind_says_otherwise():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["objective.temperature=1"], r"unknown key objective\.temperature \(known: kind, mask_"),
+        (["objective.temperature=1"], r"unknown key objective\.temperature \(known: mask, mask_"),
         (
             ["objective.kind=contrastive", "objective.decoder_dim=4"],
-            r"unknown key objective\.decoder_dim \(known: kind, positives, ",
+            r"unknown key objective\.decoder_dim \(known: positives, ",
         ),
         (["objective.kind=contrastive", "objective.temperature=0"], r"^objective\.temperature: "),
         (["objective.kind=magic"], r"objective: .*'masked', 'contrastive'"),

@@ -6,40 +6,22 @@ import torch
 import torch.multiprocessing
 from torch import Tensor
 
-from ssl_audio.draws import draw_keys
 from ssl_audio.encoder import AudioEncoder
-from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.objectives.contrastive import (
     Bilinear,
     ContrastiveConfig,
     ContrastiveObjective,
     NtXent,
+    hear_two_views,
 )
+from tests.ssl_audio.objectives.conftest import Batches, Encoders
 
 CLIPS = torch.tensor([3, 1, 4, 1])
 """The second and the last are one recording."""
 
 
-def build(**settings: object) -> ContrastiveObjective:
-    torch.manual_seed(0)
-    shape = AudioEncoderConfig(hidden_size=24, num_attention_heads=2, num_hidden_layers=2)
-    encoder = AudioEncoder(shape)
-    encoder.set_normalisation(torch.full((64,), -6.0), torch.full((64,), 3.0))
+def build(encoder: AudioEncoder, **settings: object) -> ContrastiveObjective:
     return ContrastiveObjective(encoder, ContrastiveConfig(projection_dim=16, **settings)).eval()
-
-
-def make_batch(lengths: list[int], width: int) -> dict[str, Tensor]:
-    waveform = torch.randint(
-        -9000, 9000, (len(lengths), width), generator=torch.Generator().manual_seed(3)
-    )
-    sounding = torch.arange(width) < torch.tensor(lengths)[:, None]
-    clips = torch.arange(len(lengths))
-    return {
-        "waveform": (waveform * sounding).short(),
-        "num_samples": torch.tensor(lengths),
-        "keys": draw_keys(0, torch.zeros_like(clips), clips),
-        "clip_indices": clips,
-    }
 
 
 def draw_views(seed: int = 0, count: int = 4) -> tuple[Tensor, Tensor]:
@@ -133,28 +115,41 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
                 torch.testing.assert_close(shared, alone, atol=1e-6, rtol=0)
 
 
-def test_views_differ_only_as_the_settings_say() -> None:
+def cut(batch: dict[str, Tensor], **settings: object) -> tuple[Tensor, Tensor, Tensor]:
+    """Both views as the encoder hears them, and the lengths of the first."""
+    heard = hear_two_views(batch, ContrastiveConfig(**settings))
+    view_a, view_b = heard.changed.chunk(2)
+    return view_a, view_b, heard.num_samples.chunk(2)[0]
+
+
+def test_views_differ_only_as_the_settings_say(make_batch: Batches) -> None:
     batch = make_batch([48_000, 30_000], 48_000)
     plain = {"level_db": 0.0, "least_snr_db": None}
-    one, other = (build(positives="same_crop", **plain).cut(batch, view)[0] for view in (0, 1))
+    one, other, _ = cut(batch, positives="same_crop", **plain)
     torch.testing.assert_close(one, other, atol=0, rtol=0)
-    crops = [build(positives="same_clip", **plain).cut(batch, view)[0] for view in (0, 1)]
+    *crops, _ = cut(batch, positives="same_clip", **plain)
     assert not torch.equal(*crops)
     whole = batch["waveform"][0].float() / 32768
     for crop in crops:
         starts = (whole.unfold(0, crop.shape[1], 1) == crop[0]).all(1)
         assert int(starts.sum()) == 1
-    louder = build(positives="same_crop", level_db=6.0, least_snr_db=None)
-    a, b = (louder.cut(batch, view)[0] for view in (0, 1))
+    a, b, _ = cut(batch, positives="same_crop", level_db=6.0, least_snr_db=None)
     gain = (b.square().sum(1) / a.square().sum(1)).log10() * 10
     assert (gain.abs() > 0.01).all() and (gain.abs() <= 12).all()
 
 
-def test_noise_has_the_level_that_was_drawn_and_leaves_padding_silent() -> None:
+def test_targets_are_of_what_was_not_changed(make_batch: Batches) -> None:
+    batch = make_batch([48_000, 30_000], 48_000)
+    heard = hear_two_views(batch, ContrastiveConfig())
+    plain = hear_two_views(batch, ContrastiveConfig(level_db=0.0, least_snr_db=None))
+    assert torch.equal(heard.clean, plain.changed) and not torch.equal(heard.clean, heard.changed)
+    assert len(set(heard.keys.tolist())) == 4
+
+
+def test_noise_has_the_level_that_was_drawn_and_leaves_padding_silent(make_batch: Batches) -> None:
     batch = make_batch([12_000] * 64, 19_200)
-    settings = {"positives": "same_crop", "level_db": 0.0}
-    clean, _ = build(**settings, least_snr_db=None).cut(batch, 0)
-    noisy, lengths = build(**settings, least_snr_db=10.0).cut(batch, 0)
+    clean, _, _ = cut(batch, positives="same_crop", level_db=0.0, least_snr_db=None)
+    noisy, _, lengths = cut(batch, positives="same_crop", level_db=0.0, least_snr_db=10.0)
     assert lengths.tolist() == [12_000] * 64
     assert (noisy[:, 12_000:] == 0).all()
     noise = noisy - clean
@@ -163,8 +158,10 @@ def test_noise_has_the_level_that_was_drawn_and_leaves_padding_silent() -> None:
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "bilinear"])
-def test_loss_is_the_same_in_any_padding(similarity: str) -> None:
-    objective = build(similarity=similarity)
+def test_loss_is_the_same_in_any_padding(
+    similarity: str, make_encoder: Encoders, make_batch: Batches
+) -> None:
+    objective = build(make_encoder(), similarity=similarity)
     narrow, wide = make_batch([14_000, 9_000], 14_000), make_batch([14_000, 9_000], 14_000)
     wide["waveform"] = torch.nn.functional.pad(wide["waveform"], (0, 30_000))
     with torch.no_grad():
@@ -172,8 +169,8 @@ def test_loss_is_the_same_in_any_padding(similarity: str) -> None:
     assert math.isclose(*losses, abs_tol=1e-5)
 
 
-def test_some_steps_bring_views_together() -> None:
-    objective = build().train()
+def test_some_steps_bring_views_together(make_encoder: Encoders, make_batch: Batches) -> None:
+    objective = build(make_encoder()).train()
     batch = make_batch([48_000] * 8, 48_000)
     # Recordings that differ: each louder in another place of the spectrum.
     time = torch.arange(48_000) / 16_000

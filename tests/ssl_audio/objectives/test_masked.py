@@ -2,46 +2,20 @@ import math
 
 import torch
 
-from ssl_audio.draws import draw_keys
-from ssl_audio.encoder import AudioEncoder
-from ssl_audio.encoder_config import AudioEncoderConfig
-from ssl_audio.objectives.masked import (
-    MaskedConfig,
-    MaskedObjective,
-    masked_mse,
-    normalise_patches,
-)
+from ssl_audio.objectives.base import hear
+from ssl_audio.objectives.masked import MaskedConfig, MaskedObjective, normalise_patches
+from ssl_audio.objectives.prediction import mean_over_hidden
+from tests.ssl_audio.objectives.conftest import Batches, Encoders
 
 CONFIG = MaskedConfig(decoder_layers=1, decoder_dim=24, decoder_heads=2)
 
 
-def build(patch_size: tuple[int, int] = (64, 4)) -> MaskedObjective:
-    torch.manual_seed(0)
-    shape = AudioEncoderConfig(
-        hidden_size=24, num_attention_heads=2, num_hidden_layers=2, patch_size=patch_size
-    )
-    encoder = AudioEncoder(shape)
-    encoder.set_normalisation(torch.full((64,), -6.0), torch.full((64,), 3.0))
-    return MaskedObjective(encoder, CONFIG)
-
-
-def make_batch(lengths: list[int], width: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    waveform = torch.randint(-9000, 9000, (len(lengths), width), generator=generator)
-    clips = torch.arange(len(lengths))
-    return {
-        "waveform": waveform.short(),
-        "num_samples": torch.tensor(lengths),
-        "keys": draw_keys(0, torch.zeros_like(clips), clips),
-        "clip_indices": clips,
-    }
-
-
 def slow_loss(objective: MaskedObjective, batch: dict[str, torch.Tensor]) -> float:
     """The definition in loops: clip by clip, patch by patch, value by value."""
-    audio, masked = objective.mask(batch)
-    tokens = objective.encoder.encode(audio, masked).last_hidden_state
-    prediction = objective.decoder(tokens, masked, audio)
+    heard = hear(batch)
+    audio = objective.encoder.patch_audio(heard.clean, heard.num_samples)
+    answers = objective.answer(audio, heard.keys)
+    masked, prediction = answers.masked, answers.prediction
     clip_losses = []
     for row in range(len(masked.mask)):
         errors = []
@@ -57,17 +31,19 @@ def slow_loss(objective: MaskedObjective, batch: dict[str, torch.Tensor]) -> flo
     return sum(clip_losses) / len(clip_losses)
 
 
-def test_loss_equals_the_slow_definition() -> None:
-    objective = build().eval()
+def test_loss_equals_the_slow_definition(make_encoder: Encoders, make_batch: Batches) -> None:
+    objective = MaskedObjective(make_encoder(), CONFIG).eval()
     batch = make_batch([16_000, 9_000, 4_000], 16_000)
     with torch.no_grad():
         assert math.isclose(float(objective(batch).loss), slow_loss(objective, batch), abs_tol=1e-5)
 
 
-def test_encoder_sees_visible_patches_only() -> None:
+def test_encoder_sees_visible_patches_only(make_encoder: Encoders, make_batch: Batches) -> None:
     """Changing hidden audio must change neither the visible tokens nor the prediction."""
-    objective = build().eval()
-    audio, masked = objective.mask(make_batch([16_000, 9_000], 16_000))
+    objective = MaskedObjective(make_encoder(), CONFIG).eval()
+    heard = hear(make_batch([16_000, 9_000], 16_000))
+    audio = objective.encoder.patch_audio(heard.clean, heard.num_samples)
+    masked = objective.answer(audio, heard.keys).masked
     changed = type(audio)(
         audio.patches + masked.mask[:, :, None] * 100.0, audio.padding_mask, audio.grid
     )
@@ -82,8 +58,10 @@ def test_encoder_sees_visible_patches_only() -> None:
     assert torch.equal(predictions[0], predictions[1])
 
 
-def test_loss_depends_neither_on_batch_nor_padding() -> None:
-    objective = build().eval()
+def test_loss_depends_neither_on_batch_nor_padding(
+    make_encoder: Encoders, make_batch: Batches
+) -> None:
+    objective = MaskedObjective(make_encoder(), CONFIG).eval()
     lengths = [16_000, 9_000, 4_000]
     batch = make_batch(lengths, 24_000)
     with torch.no_grad():
@@ -104,15 +82,14 @@ def test_normalised_patches_have_mean_0_and_variance_1() -> None:
 
 
 def test_clips_weigh_the_same_however_long() -> None:
-    prediction, target = torch.zeros(2, 4, 3), torch.ones(2, 4, 3)
-    target[1] = 3.0
-    mask = torch.tensor([[True, True, True, True], [True, False, False, False]])
-    assert float(masked_mse(prediction, target, mask)) == (1 + 9) / 2
+    error = torch.tensor([[1.0] * 4, [9.0] * 4, [5.0] * 4])
+    mask = torch.tensor([[True, True, True, True], [True, False, False, False], [False] * 4])
+    assert math.isclose(float(mean_over_hidden(error, mask)), (1 + 9 + 0) / 3, rel_tol=1e-6)
 
 
-def test_reconstruction_keeps_what_is_visible() -> None:
+def test_reconstruction_keeps_what_is_visible(make_encoder: Encoders, make_batch: Batches) -> None:
     for patch_size in ((64, 4), (16, 16)):
-        objective = build(patch_size).eval()
+        objective = MaskedObjective(make_encoder(patch_size), CONFIG).eval()
         picture = objective.reconstruct(make_batch([16_000, 9_000], 16_000))
         hidden = picture.masked.isnan()
         assert picture.original.shape == picture.reconstructed.shape == picture.masked.shape
@@ -122,8 +99,8 @@ def test_reconstruction_keeps_what_is_visible() -> None:
         assert 0.6 < float(hidden[0].float().mean()) < 0.9
 
 
-def test_every_weight_learns() -> None:
-    objective = build()
+def test_every_weight_learns(make_encoder: Encoders, make_batch: Batches) -> None:
+    objective = MaskedObjective(make_encoder(), CONFIG)
     objective(make_batch([16_000, 9_000], 16_000)).loss.backward()
     without = [name for name, weight in objective.named_parameters() if weight.grad is None]
     assert not without

@@ -1,0 +1,121 @@
+"""What holds for every masked prediction, alone and joined with a contrast."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from ssl_audio.objectives import OBJECTIVES, Objective, ObjectiveConfig
+from ssl_audio.objectives.base import hear
+from ssl_audio.objectives.masked import MaskedConfig, MaskedObjective
+from tests.ssl_audio.objectives.conftest import Batches, Encoders
+
+SMALL = {"decoder_layers": 1, "decoder_dim": 24, "decoder_heads": 2}
+FORMS: dict[str, dict[str, Any]] = {
+    "masked": {"kind": "masked", **SMALL},
+    "latent": {"kind": "latent", "average_layers": 2, "num_masks": 2, **SMALL},
+    "quantized": {"kind": "quantized", "num_clusters": 8, **SMALL},
+    "projected": {"kind": "quantized", "targets": "random_projection", **SMALL},
+    "descriptors": {"kind": "descriptors", **SMALL},
+    "joint": {"kind": "joint", "prediction": {"kind": "quantized", "num_masks": 2, **SMALL}},
+}
+
+
+def build(values: dict[str, Any], encoders: Encoders) -> Objective:
+    config: Any = TypeAdapter(ObjectiveConfig).validate_python(values)
+    objective: Objective = OBJECTIVES[config.kind](encoders(), config)
+    for name, buffer in objective.named_buffers():
+        if name.endswith("centres"):
+            buffer.copy_(torch.randn(buffer.shape, generator=torch.Generator().manual_seed(1)) * 9)
+    return objective
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_padding_changes_nothing(form: str, make_encoder: Encoders, make_batch: Batches) -> None:
+    objective = build(FORMS[form], make_encoder).eval()
+    batch = make_batch([16_000, 9_000, 30_000], 30_000)
+    wide = {**batch, "waveform": torch.nn.functional.pad(batch["waveform"], (0, 20_000))}
+    with torch.no_grad():
+        assert math.isclose(float(objective(batch).loss), float(objective(wide).loss), abs_tol=2e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_follows_a_clip_is_not_heard(
+    form: str, make_encoder: Encoders, make_batch: Batches
+) -> None:
+    objective = build(FORMS[form], make_encoder).eval()
+    batch = make_batch([16_000, 9_000], 24_000)
+    loud = batch["waveform"].clone()
+    loud[0, 16_000:], loud[1, 9_000:] = 20_000, -20_000
+    with torch.no_grad():
+        plain, changed = (
+            float(objective({**batch, "waveform": w}).loss) for w in (batch["waveform"], loud)
+        )
+    assert math.isclose(plain, changed, abs_tol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_weight_learns(form: str, make_encoder: Encoders, make_batch: Batches) -> None:
+    objective = build(FORMS[form], make_encoder)
+    objective(make_batch([30_000, 28_000], 30_000)).loss.backward()
+    without = [
+        name
+        for name, weight in objective.named_parameters()
+        if weight.requires_grad and weight.grad is None
+    ]
+    assert without == ([] if form == "latent" else [n for n in without if n.endswith("cls_token")])
+    still = [name for name, weight in objective.named_parameters() if not weight.requires_grad]
+    assert all(".teacher." in f".{name}" for name in still) and bool(still) == (form == "latent")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_some_steps_lower_the_loss(form: str, make_encoder: Encoders, make_batch: Batches) -> None:
+    objective = build(FORMS[form], make_encoder).train()
+    batch = make_batch([30_000] * 4, 30_000)
+    weights = [weight for weight in objective.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, 3e-3)
+    losses = []
+    for step in range(1, 41):
+        output = objective(batch)
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        objective.after_step(step, 40)
+        losses.append(float(output.loss.detach()))
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_are_saved_once(form: str, make_encoder: Encoders) -> None:
+    objective = build(FORMS[form], make_encoder)
+    places = [tensor.data_ptr() for tensor in objective.state_dict().values() if tensor.numel()]
+    assert len(places) == len(set(places))
+
+
+def test_several_masks_are_several_single_ones(make_encoder: Encoders, make_batch: Batches) -> None:
+    """The mean of the losses under each mask; their targets are made once."""
+    batch = make_batch([16_000, 9_000], 16_000)
+    many = MaskedObjective(make_encoder(), MaskedConfig(num_masks=3, **SMALL)).eval()
+    one = MaskedObjective(make_encoder(), MaskedConfig(num_masks=1, **SMALL)).eval()
+    one.load_state_dict(many.state_dict())
+    heard = hear(batch)
+    audio = many.encoder.patch_audio(heard.clean, heard.num_samples)
+    with torch.no_grad():
+        answers = many.answer(audio, heard.keys)
+        losses: list[Tensor] = []
+        for rows in torch.arange(6).chunk(3):
+            masked = type(answers.masked)(
+                *(getattr(answers.masked, name)[rows] for name in ("mask", "ids_keep")),
+                answers.masked.keep_padding_mask[rows],
+            )
+            encoded = one.encoder.encode(audio, masked)
+            prediction = one.decoder(encoded.last_hidden_state, masked, audio)
+            targets = one.make_targets(heard, audio)
+            losses.append(one.compare(type(answers)(prediction, encoded, masked), targets).loss)
+        assert math.isclose(
+            float(many(batch).loss), float(torch.stack(losses).mean()), abs_tol=1e-5
+        )
+    assert not torch.equal(answers.masked.mask[:2], answers.masked.mask[2:4])
