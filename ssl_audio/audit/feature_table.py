@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ssl_audio.audit.dealt_rows import Dealing
 from ssl_audio.audit.names import ClipNames
-from ssl_audio.audit.others_splits import are_parts, read_dealt_rows
+from ssl_audio.audit.part_names import are_parts
 from ssl_audio.audit.tables import cells, find_clip_column, find_column, read_table
 from ssl_audio.data.folds import PARTS, Folds
 from ssl_audio.data.manifest import Clip
@@ -107,6 +108,7 @@ def read_features(
     skipped = {clip_column, *meaning.values(), *split.values()} - {None}
     columns_of, num_dropped = _read_values(table, {str(name) for name in skipped}, path)
     by_id = {clip.clip_id: clip for clip in clips}
+    dealt = [cells(table, column) if column else None for column in split.values()]
     return FeatureTable(
         np.stack(list(columns_of.values()), axis=1),
         tuple(columns_of),
@@ -114,7 +116,7 @@ def read_features(
         ids,
         _fill(table, meaning["emotion"], [by_id[i].emotion if i else None for i in ids]),
         _fill(table, meaning["speaker"], [by_id[i].speaker if i else None for i in ids]),
-        read_dealt_rows(table, split["fold"], split["split"], path) if any(split.values()) else {},
+        Dealing(*dealt).places(path) if any(split.values()) else {},
         num_dropped,
     )
 

@@ -1,5 +1,6 @@
 """Other people's lists and tables: which column says what."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from ssl_audio.errors import DataError, UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-CLIP_COLUMNS = ("clip_id", "path", "filename", "file", "name")
+CLIP_COLUMNS = ("clip_id", "path", "filename", "file_name", "file", "wav", "name")
 """Which clip a row is about."""
 COLUMNS: dict[str, tuple[str, ...]] = {
     "fold": ("fold",),
@@ -20,6 +21,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "speaker": ("speaker", "speaker_id", "actor"),
 }
 """Where a field is looked for when ``--map`` does not say, in any case."""
+_FOLD_COLUMN = re.compile(r"(?:fold|split|cv|run)[ _-]?(\d+)", re.IGNORECASE)
 
 
 def read_table(path: Path) -> "pd.DataFrame":
@@ -46,6 +48,12 @@ def find_column(table: "pd.DataFrame", field: str, columns: Mapping[str, str]) -
         return columns[field]
     by_lower = {column.lower(): column for column in reversed(table.columns)}
     return next((by_lower[name] for name in COLUMNS[field] if name in by_lower), None)
+
+
+def find_fold_columns(table: "pd.DataFrame") -> dict[str, str]:
+    """Columns called ``fold1``, ``fold_2`` and the like, by their numbers."""
+    found = ((_FOLD_COLUMN.fullmatch(str(column)), str(column)) for column in table.columns)
+    return {match[1]: column for match, column in found if match}
 
 
 def find_clip_column(table: "pd.DataFrame", columns: Mapping[str, str]) -> str | None:

@@ -273,7 +273,7 @@ MISTAKES = {
     "broken parquet": (("broken.parquet",), "can't be read"),
     "no folds": (("corpus", "--folds", "nowhere.csv"), "No such file"),
     "folds without columns": (("corpus", "--folds", "rows.csv"), "expected a column clip_id or"),
-    "folds without folds": (("corpus", "--folds", "list.csv"), "expected a column fold or split"),
+    "folds without folds": (("corpus", "--folds", "list.csv"), "expected a table with a column fold"),
     "folds of others": (("corpus", "--folds", "strange.csv"), "2 of 2 names match no clip"),
     "odd parts": (("corpus", "--folds", "parts.csv"), "expected parts train, validation and test"),
     "one fold": (("corpus", "--folds", "one.csv"), "needs at least 2 folds, got 1"),

@@ -1,0 +1,62 @@
+"""Rows of somebody's table, dealt to folds and parts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_audio.audit.part_names import read_parts
+from ssl_audio.data.folds import PARTS
+from ssl_audio.errors import DataError
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dealing:
+    """What is said of each row; empty where nothing is."""
+
+    folds: Sequence[str] | None
+    """Names; None if there is one fold."""
+    parts: Sequence[str] | None
+    """What the writer calls them; None if folds alone are told."""
+
+    def places(self, path: Path) -> dict[int, dict[str, Ints]]:
+        """By fold and part, the places of the rows; rows that say neither are left out.
+
+        Without parts, fold k tests its own rows and trains on all others.
+
+        Args:
+            path: for messages.
+
+        Raises:
+            DataError: an unknown part, or a single fold without parts.
+        """
+        num_rows = len(self.folds if self.folds is not None else self.parts or ())
+        folds = np.array(self.folds if self.folds is not None else ["1"] * num_rows)
+        numbers = _number(set(folds[folds != ""].tolist()))
+        if self.parts is None:
+            if len(numbers) < 2:
+                raise DataError(
+                    f"{path}: a table of folds without parts needs at least 2 folds, got "
+                    f"{', '.join(numbers) or 'none'}: add a column split"
+                )
+            parts = {fold: np.where(folds == fold, "test", "train") for fold in numbers}
+            known = folds != ""
+        else:
+            written = read_parts(self.parts, path)
+            parts = {fold: np.where(folds == fold, written, "") for fold in numbers}
+            known = np.ones(len(folds), dtype=bool)
+        return {
+            number: {part: np.flatnonzero((parts[fold] == part) & known) for part in PARTS}
+            for fold, number in numbers.items()
+        }
+
+
+def _number(folds: set[str]) -> dict[str, int]:
+    """Their own numbers, else numbers from 1 in the order of their names."""
+    if all(fold.isdigit() for fold in folds) and len(set(map(int, folds))) == len(folds):
+        return {fold: int(fold) for fold in sorted(folds, key=int)}
+    return {fold: number for number, fold in enumerate(sorted(folds), 1)}
