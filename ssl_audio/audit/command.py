@@ -9,7 +9,7 @@ from ssl_audio.audit.copies import Copy, find_copies, find_copies_between
 from ssl_audio.audit.copies.joints import MOST_CLIPS
 from ssl_audio.audit.feature_table import find_sides, read_features
 from ssl_audio.audit.front_end import check_front_end
-from ssl_audio.audit.gate import audit_folds
+from ssl_audio.audit.gate import audit_folds, judge_voices
 from ssl_audio.audit.names import ClipNames
 from ssl_audio.audit.others_splits import read_declared_split, read_folds, read_lists
 from ssl_audio.audit.oversampled import MOST_ROWS
@@ -19,6 +19,7 @@ from ssl_audio.audit.shortcuts import FEWEST_CLIPS, can_be_judged, find_shortcut
 from ssl_audio.audit.sources import Source, open_source
 from ssl_audio.audit.table_checks import check_table
 from ssl_audio.audit.tables import COLUMNS
+from ssl_audio.audit.voices import listen
 from ssl_audio.data.corpora import CORPORA
 from ssl_audio.data.corpora.tables import TABLES, open_table
 from ssl_audio.data.folds import Folds
@@ -81,7 +82,7 @@ def audit(request: Request) -> Audit:
         if request.run is not None:
             _look_at_run(request.run, source, notebook)
         if any(clip.speaker is not None for clip in source.clips):
-            notebook.missed.append("whose voices they are: speakers are believed as declared")
+            notebook.findings += _listen(source, protocols, notebook)
     return Audit(
         findings=tuple(notebook.findings),
         protocols=tuple(protocols),
@@ -151,6 +152,20 @@ def _find_copies(source: Source, notebook: Notebook) -> tuple[Copy, ...]:
     if len(source.clips) > MOST_CLIPS:
         notebook.missed.append(f"neighbouring pieces without overlap: over {MOST_CLIPS} clips")
     return find_copies(source.corpus)
+
+
+def _listen(source: Source, protocols: list[Folds], notebook: Notebook) -> list[Finding]:
+    """Whether declared speakers sound like different ones."""
+    voices = None if source.corpus is None else listen(source.corpus)
+    if voices is None:
+        notebook.missed.append("whose voices they are: speakers are believed as declared")
+        return []
+    notebook.looked_at.append(f"the voices of {len(voices.speakers)} speakers")
+    if voices.num_left_out:
+        notebook.missed.append(
+            f"the voices of {count_of(voices.num_left_out, 'speaker')}: too few clips"
+        )
+    return judge_voices(source.clips, protocols, voices)
 
 
 def _look_for_shortcuts(source: Source, notebook: Notebook) -> None:

@@ -1,6 +1,7 @@
 """The gate: every check on a corpus and its folds, and what stops a training run."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ssl_audio.audit.copied import (
     find_copied,
@@ -14,6 +15,8 @@ from ssl_audio.audit.parts import CopyPair, FoldClips
 from ssl_audio.audit.report import Finding
 from ssl_audio.audit.speakers import (
     find_doubtful_speakers,
+    find_doubtful_voices,
+    find_same_voices,
     find_shared_speakers,
     find_unknown_speakers,
 )
@@ -21,6 +24,9 @@ from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import DataError
+
+if TYPE_CHECKING:
+    from ssl_audio.audit.voices import Voices
 
 LEAKY_ENDING = "-LEAKY"
 """Of the names of protocols that leak on purpose, for the inflation report."""
@@ -74,6 +80,21 @@ def audit_folds(
     for folds in protocols:
         for fold in folds.folds:
             findings += audit_fold(clips, fold, folds.protocol, copies)
+    return findings
+
+
+def judge_voices(
+    clips: Sequence[Clip], protocols: Iterable[Folds], voices: "Voices"
+) -> list[Finding]:
+    """What the voices of a corpus tell of its speakers and of every fold of some protocols.
+
+    Raises:
+        DataError: a fold names clips that are not in the corpus.
+    """
+    findings = [*find_doubtful_voices(voices)]
+    for folds in protocols:
+        for fold in folds.folds:
+            findings += find_same_voices(FoldClips.find(clips, fold, folds.protocol), voices)
     return findings
 
 

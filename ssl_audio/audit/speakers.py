@@ -3,18 +3,25 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ssl_audio.audit.parts import PAIRS, FoldClips
-from ssl_audio.audit.report import Finding, name_some
+from ssl_audio.audit.report import Finding, count_of, name_some
 from ssl_audio.data.corpora import emodb, ravdess
 from ssl_audio.data.manifest import Clip
 from ssl_audio.errors import DataError
+
+if TYPE_CHECKING:
+    from ssl_audio.audit.voices import Voices
 
 _PUBLISHED = {"RAVDESS": ravdess.parse_clip, "EMO-DB": emodb.parse_clip}
 """Corpora whose files' names hold the speaker."""
 _FEWEST_CLIPS = 10
 _OWN_SPEAKERS = 0.8
 """Speakers for each clip above which they are doubted."""
+_NO_VOICE = 0.3
+"""Likeness of halves of one speaker, in the middle, below which names are not of speakers: where
+names are dealt at random it is about 0."""
 
 
 def find_shared_speakers(fold: FoldClips) -> Iterator[Finding]:
@@ -62,6 +69,45 @@ def find_doubtful_speakers(clips: Sequence[Clip]) -> Iterator[Finding]:
             severity="warning",
             evidence=f"{len(speakers)} speakers are declared for {num_known} clips: these may be "
             "names of clips, and whether parts share speakers can't be told",
+            groups=(),
+        )
+
+
+def find_same_voices(fold: FoldClips, voices: "Voices") -> Iterator[Finding]:
+    """A warning for every two parts between which one voice seems to go by two names.
+
+    Never a leak: a voice is no proof. Brothers sound alike, and so may all who were recorded on one
+    day with one microphone; somebody has to listen.
+    """
+    for first, second in PAIRS:
+        a, b = by_speaker(fold.parts[first]), by_speaker(fold.parts[second])
+        across = {
+            (one, other): likeness
+            for pair, likeness in voices.pairs.items()
+            for one, other in (pair, pair[::-1])
+            if one in a and other in b
+        }
+        if across:
+            named = [f"{one} and {other} ({alike:.2f})" for (one, other), alike in across.items()]
+            yield fold.report(
+                "shared_speakers",
+                "warning",
+                f"one voice under two names, as it sounds, in {first} and {second}, "
+                f"{count_of(len(across), 'pair')}: {name_some(named)}; halves of one speaker are "
+                f"alike by {voices.of_one_speaker:.2f}, other pairs by {voices.most_of_others:.2f} "
+                "at most",
+                [a[one] + b[other] for one, other in across],
+            )
+
+
+def find_doubtful_voices(voices: "Voices") -> Iterator[Finding]:
+    """A warning if one speaker's clips sound no more alike than anybody's."""
+    if voices.of_one_speaker < _NO_VOICE:
+        yield Finding(
+            kind="unknown_speakers",
+            severity="warning",
+            evidence=f"halves of one declared speaker sound alike by {voices.of_one_speaker:.2f} "
+            "only: these may be no speakers, and whether parts share speakers can't be told",
             groups=(),
         )
 
