@@ -12,6 +12,7 @@ import soxr
 from scipy.signal import fftconvolve
 
 from ssl_audio.audit.copies import CopyKind
+from ssl_audio.data.audio import FULL_SCALE, Int16
 from ssl_audio.data.manifest import SAMPLE_RATE
 
 Float = npt.NDArray[np.float32]
@@ -31,6 +32,10 @@ class Change:
     strength: str
     apply: Apply
     """Takes and gives (samples,) float32 mono at 16 kHz."""
+
+    def on_int16(self, samples: Int16, rng: np.random.Generator) -> Int16:
+        """The same for samples as they are prepared."""
+        return _on_int16(self.apply, samples, rng)
 
 
 def list_changes() -> list[Change]:
@@ -62,6 +67,21 @@ def list_changes() -> list[Change]:
         "split_parent": parts,
     }
     return [Change(kind, *change) for kind, changes in by_kind.items() for change in changes]
+
+
+def list_joint_changes() -> dict[str, Callable[[Int16, np.random.Generator], Int16]]:
+    """What happens to both halves of a recording that was cut in two, by strength."""
+    mp3, noise = _mp3(_MP3_LEVELS[128]), _noise(30)
+    return {
+        "as cut": lambda samples, rng: samples,
+        "noise 30 dB": lambda samples, rng: _on_int16(noise, samples, rng),
+        "MP3 128 kbit/s": lambda samples, rng: _on_int16(mp3, samples, rng),
+    }
+
+
+def _on_int16(apply: Apply, samples: Int16, rng: np.random.Generator) -> Int16:
+    changed = apply(samples.astype(np.float32) / np.float32(FULL_SCALE), rng)
+    return np.clip(np.rint(changed * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
 _STRETCHES = (0.8, 0.9, 0.97, 1.03, 1.1, 1.25)

@@ -16,38 +16,22 @@ from benchmarks.gate.config import GateConfig
 from benchmarks.gate.leak import Inject, Leak
 from benchmarks.gate.leaks import list_leaks
 from benchmarks.gate.material import Material
+from benchmarks.gate.neighbours import score_neighbours
 from benchmarks.gate.report import write_report
+from benchmarks.gate.score import Score
 from benchmarks.memory import forget_peak, peak_mebibytes
 from benchmarks.results import slug
 from ssl_audio.audit import audit_fold, audit_folds
 from ssl_audio.audit.copies import Copy, find_copies
 from ssl_audio.audit.copies.finding import search
 from ssl_audio.audit.report import SEVERITIES
-from ssl_audio.data.audio import FULL_SCALE, Int16, measure
+from ssl_audio.data.audio import Int16, measure
 from ssl_audio.data.folds import Fold
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import UserError
 from ssl_audio.progress import with_progress
 from ssl_audio.run_record import write_run_record
-
-
-@dataclass(frozen=True)
-class Score:
-    """How one kind at one strength fared, with one seed."""
-
-    corpus: str
-    kind: str
-    change: str
-    strength: str
-    seed: int
-    injected: int
-    found: int
-    called_right: int
-    """Found under the kind that was meant."""
-    false_alarms: int
-    """Of that kind in the same material without the leak, or between recordings that have nothing
-    in common."""
 
 
 def run_gate(config: GateConfig, output: Path) -> str:
@@ -78,6 +62,11 @@ def run_gate(config: GateConfig, output: Path) -> str:
                     stem,
                     f"audio{seed}",
                     partial(score_changes, corpus, protocol, seed, config.clips_per_change),
+                ),
+                _keep(
+                    stem,
+                    f"neighbours{seed}",
+                    partial(score_neighbours, corpus, protocol, seed, config.clips_per_change),
                 ),
             ]
         alarms.append(_keep(stem, "clean", partial(count_alarms, corpus)))
@@ -143,7 +132,7 @@ def score_changes(
     for change in list_changes():
         for name in rng.choice(fold.test, clips_per_change, replace=False):
             clip, view = corpus.clips[places[name]], corpus.views[places[name]]
-            samples = _apply(change, view, rng)
+            samples = change.on_int16(view, rng)
             copy = replace(clip, clip_id=f"copy {len(made)}", speaker=stranger)
             made.append((change, str(name), copy.with_measured(**measure(samples)), samples))
     return _score_copies(corpus, fold, made, seed)
@@ -182,11 +171,6 @@ def _score_copies(
 
 
 KINDS = {"near_identical_audio", "augmented_copies", "split_parent"}
-
-
-def _apply(change: Change, view: Int16, rng: np.random.Generator) -> Int16:
-    changed = change.apply(view.astype(np.float32) / np.float32(FULL_SCALE), rng)
-    return np.clip(np.rint(changed * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from benchmarks.gate.changes import list_changes
 from benchmarks.gate.config import GateConfig
 from benchmarks.gate.leaks import list_leaks
 from benchmarks.gate.material import Material
+from benchmarks.gate.neighbours import SHORTEST, choose_place
 from benchmarks.gate.report import summarise
 from ssl_audio.audit.report import SEVERITIES
 from ssl_audio.data.manifest import SAMPLE_RATE
@@ -90,8 +91,13 @@ def test_command_counts_resumes_and_draws(corpus, tmp_path, monkeypatch):
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     recall = pd.read_csv(tmp_path / "out" / "recall.csv")
-    assert recall["injected"].tolist() == [2, 2, 2, 4, 4, 4]
-    assert (recall["found"] == recall["injected"]).all()
+    halves = recall[recall["change"] == "neighbouring halves"]
+    others = recall.drop(halves.index)
+    assert others["injected"].tolist() == [2, 2, 2, 4, 4, 4]
+    assert (others["found"] == others["injected"]).all()
+    assert halves["injected"].tolist() == [4] * 6
+    assert halves["strength"].tolist()[:2] == ["as cut, told", "as cut, told as a leak"]
+    assert halves["found"].iloc[0] >= 1
     assert (recall["false_alarms"] == 0).all()
     alarms = pd.read_csv(tmp_path / "out" / "alarms.csv")
     assert alarms[["leaks", "hard_negatives", "copies"]].to_numpy().tolist() == [[0, 36, 0]]
@@ -101,10 +107,26 @@ def test_command_counts_resumes_and_draws(corpus, tmp_path, monkeypatch):
     def fail(*_):
         raise AssertionError("what is there is not made again")
 
-    for name in ("score_leaks", "score_changes", "count_alarms", "measure_cost"):
+    for name in (
+        "score_leaks",
+        "score_changes",
+        "score_neighbours",
+        "count_alarms",
+        "measure_cost",
+    ):
         monkeypatch.setattr(running, name, fail)
     again = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert again.output == result.output
+
+
+def test_recordings_are_cut_where_they_sound(corpus):
+    rng = np.random.default_rng(0)
+    for view in corpus.views[:5]:
+        place = choose_place(view, rng)
+        assert SHORTEST <= place <= len(view) - SHORTEST
+        near = np.square(view[place - 320 : place + 320] / 32_768).mean()
+        loudest = max(np.square(part / 32_768).mean() for part in np.array_split(view, 100))
+        assert 10 * np.log10(near / loudest) > -35
 
 
 def test_recall_has_an_interval():
