@@ -28,7 +28,8 @@ def guess_corpus(source: Path) -> str:
     """Which reader fits a table, a zip or a folder.
 
     Folders are told by what they hold: the two folders of the competition, a saved dataset, or
-    mostly files with the names of RAVDESS or of EMO-DB; any other is ``folder``.
+    mostly files with the names of RAVDESS or of EMO-DB; any other is ``folder``. So is a zip that
+    does not hold RAVDESS.
 
     Raises:
         UserError: no such file or folder, or a file that is no table.
@@ -53,7 +54,8 @@ def _guess_file(source: Path) -> str:
     if ending in TABLES:
         return "csv"
     if ending == ".zip":
-        return "ravdess"
+        paths = ravdess.find_files(source).paths
+        return "ravdess" if sum(map(ravdess.is_name, paths)) > len(paths) / 2 else "folder"
     raise UserError(
         f"{source}: expected a folder, a .zip, or a table ending in {', '.join(TABLES)}, "
         "got another file"

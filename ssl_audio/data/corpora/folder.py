@@ -1,11 +1,11 @@
 """One folder per class: the name of the top folder is the emotion; nothing is known of speakers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ssl_audio.data.corpora.base import CorpusReader, Listing
-from ssl_audio.data.corpora.files import AudioFiles, choose_ids, existing
+from ssl_audio.data.corpora.files import MEMBER, AudioFiles, choose_ids, existing
 from ssl_audio.data.manifest import Clip
 
 SPLITS = frozenset("train training test testing val valid validation dev eval".split())
@@ -16,18 +16,31 @@ class Folder(CorpusReader):
     """``CLASS/.../NAME.wav``; files beside the class folders are unlabelled.
 
     The class folders may lie inside a single folder, or inside ``train``, ``test`` and the like.
+    The whole may be a zip archive.
     """
 
     name = "folder"
 
     def read(self, source: Path | None, columns: Mapping[str, str]) -> Listing:
         """See CorpusReader."""
-        files = AudioFiles.in_folder(existing(source, self.name))
-        tree = find_classes(files.paths)
-        ids = choose_ids(files.paths)
-        clips = tuple(tree.read_clip(path, ids[path]) for path in files.paths)
+        files, inner = _find_files(existing(source, self.name))
+        tree = find_classes(tuple(inner.values()))
+        ids = choose_ids(inner.values())
+        clips = tuple(
+            replace(tree.read_clip(name, ids[name]), path=path) for path, name in inner.items()
+        )
         notes = (*files.notes, *tree.notes)
         return Listing(clips, files.decode, files.quarantined, notes, files.stamp)
+
+
+def _find_files(source: Path) -> tuple[AudioFiles, dict[str, str]]:
+    """The files, and the path of each from the top of the folder or of the archive."""
+    if source.is_dir() or source.suffix.lower() != ".zip":
+        files = AudioFiles.in_folder(source)
+        return files, {path: path for path in files.paths}
+    files = AudioFiles.in_archives(source.parent, [source.name])
+    start = len(source.name) + len(MEMBER)
+    return files, {path: path[start:].replace("\\", "/") for path in files.paths}
 
 
 @dataclass(frozen=True)

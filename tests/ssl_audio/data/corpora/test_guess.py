@@ -18,6 +18,8 @@ def test_guess_corpus(tmp_path, write_noise, ravdess_names, zip_up):
     assert guess_corpus(tmp_path / "zips") == "ravdess"
     assert guess_corpus(tmp_path / "zips" / "Audio_Speech_Actors_01-24.zip") == "ravdess"
     assert guess_corpus(tmp_path / "mixed") == "folder"
+    zip_up(tmp_path / "mixed", tmp_path / "mixed.zip")
+    assert guess_corpus(tmp_path / "mixed.zip") == "folder"
     assert guess_corpus(table) == "csv"
     for ending in ("tsv", "jsonl", "PARQUET"):
         table.with_suffix(f".{ending}").touch()
