@@ -19,6 +19,7 @@ from benchmarks.gate.material import Material
 from benchmarks.gate.neighbours import score_neighbours
 from benchmarks.gate.report import write_report
 from benchmarks.gate.score import Score
+from benchmarks.gate.voices import score_voices
 from benchmarks.memory import forget_peak, peak_mebibytes
 from benchmarks.results import slug
 from ssl_audio.audit import audit_fold, audit_folds
@@ -68,6 +69,7 @@ def run_gate(config: GateConfig, output: Path) -> str:
                     f"neighbours{seed}",
                     partial(score_neighbours, corpus, protocol, seed, config.clips_per_change),
                 ),
+                _keep(stem, f"voices{seed}", partial(score_voices, corpus, protocol, seed)),
             ]
         alarms.append(_keep(stem, "clean", partial(count_alarms, corpus)))
     cost = None

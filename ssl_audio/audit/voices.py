@@ -27,7 +27,7 @@ from ssl_audio.data.prepared import PreparedCorpus
 Double = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_FEWEST_CLIPS = 20
+_FEWEST_CLIPS = 15
 """Of a speaker who is listened to."""
 _FEWEST_SPEAKERS = 4
 """Who are listened to at all."""
@@ -40,8 +40,8 @@ _DAMPING = 4.0
 direction keeps its size."""
 _NUM_HALVINGS = 3
 _ONE_VOICE = 0.5
-_LIKE_HALVES = 0.6
-"""Least likeness of one voice over that of halves of one speaker."""
+"""Least likeness of one voice. Two speakers of 15 clips each reach 0.40 on the synthetic corpus and
+0.19 on EMO-DB; random halves of one speaker are above 0.5 in 97 of 100 cases."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Voices:
     @property
     def pairs(self) -> dict[tuple[str, str], float]:
         """Every two speakers that sound like one voice, in sorted order, with their likeness."""
-        first, second = np.nonzero(np.triu(self.likeness >= self._least, 1))
+        first, second = np.nonzero(np.triu(self.likeness >= _ONE_VOICE, 1))
         return {
             (self.speakers[a], self.speakers[b]): float(self.likeness[a, b])
             for a, b in zip(first, second, strict=True)
@@ -75,11 +75,7 @@ class Voices:
     def most_of_others(self) -> float:
         """Likeness of the two most alike of those who do not sound like one."""
         upper = self.likeness[np.triu_indices(len(self.speakers), 1)]
-        return float(upper[upper < self._least].max(initial=-1.0))
-
-    @property
-    def _least(self) -> float:
-        return max(_ONE_VOICE, _LIKE_HALVES * self.of_one_speaker)
+        return float(upper[upper < _ONE_VOICE].max(initial=-1.0))
 
 
 def listen(corpus: PreparedCorpus) -> Voices | None:
