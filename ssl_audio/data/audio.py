@@ -1,9 +1,7 @@
-"""Audio files to int16 mono at 16 kHz: the only file that touches audio files."""
+"""Audio files to int16 mono at 16 kHz: with ``sound_files`` all that touches audio files."""
 
 import hashlib
 import io
-import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,14 @@ import soxr
 
 from ssl_audio.data.containers import has_guessed_length, refuse_faults
 from ssl_audio.data.manifest import SAMPLE_RATE
+from ssl_audio.data.mixing import Mixer
+from ssl_audio.data.sound_files import (
+    ForwardFile,
+    by_descriptor,
+    errors_translated,
+    refuse_cut_short,
+    refuse_missing,
+)
 from ssl_audio.errors import DataError
 
 Float = npt.NDArray[np.float32]
@@ -38,14 +44,6 @@ _READ_SAMPLES = 2**20
 _LOUDEST = 32.0
 """Times full scale; floats above it, 30 dB too loud, were never meant to reach from -1 to 1."""
 _PLAUSIBLE_RATES_HZ = range(2_000, 768_001)
-_SIZES = re.compile(
-    r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
-)
-"""libsndfile's log where a header promises another number of bytes than the file holds."""
-_SLOPPY_BYTES = 64
-"""Some writers count the header in."""
-_STREAMED_BYTES = 2**31 - 2**20
-"""Writers that can't seek back leave a size like this one in the header."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,8 @@ def open_audio(file: BinaryIO) -> Iterator[tuple[Source, Iterator[Int16]]]:
     """Opens an audio file, to be decoded once, block by block.
 
     Channels are averaged, then resampled (soxr HQ), then rounded and clipped to int16 without
-    dither. Mono 16-bit audio at 16 kHz comes through bit-exact.
+    dither. Mono 16-bit audio at 16 kHz comes through bit-exact. Of channels that cancel each other
+    out, as those of one microphone with its sign turned do, the loudest is taken (``Mixer``).
 
     Args:
         file: open for reading, at its start. A file of the system is read by libsndfile itself,
@@ -105,11 +104,11 @@ def open_audio(file: BinaryIO) -> Iterator[tuple[Source, Iterator[Int16]]]:
     refuse_faults(file)
     guessed = has_guessed_length(file)
     with (
-        _errors_translated(),
-        _by_descriptor(file) as system_file,
-        _Forward(system_file, closefd=False) as sound,
+        errors_translated(),
+        by_descriptor(file) as system_file,
+        ForwardFile(system_file, closefd=False) as sound,
     ):
-        _refuse_cut_short(sound)
+        refuse_cut_short(sound)
         source = Source(sound.samplerate, sound.channels, f"{sound.format}/{sound.subtype}")
         if source.sample_rate not in _PLAUSIBLE_RATES_HZ:
             raise DataError(f"its header gives a sample rate of {source.sample_rate} Hz")
@@ -133,76 +132,9 @@ def measure(samples: Int16) -> dict[str, int | float | str]:
     }
 
 
-class _Forward(sf.SoundFile):
-    """Read from start to end.
-
-    soundfile would seek to where it is after every read, which makes libmpg123 forget the bits that
-    an mp3 frame borrows from those before it: the audio would be damaged at every seam.
-    """
-
-    length_is_guessed = False
-    """``frames`` is no promise of the file's."""
-
-    def seekable(self) -> bool:
-        """No."""
-        return False
-
-
-class _InMemory:
-    """A file that is none of the system's, and that refuses bad places as the system does.
-
-    Damaged files make libsndfile seek to before their start. An exception could not pass through
-    it: a traceback would be printed instead.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._refused = False
-        self.read = file.read
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> None:
-        """Stays where it is if there is no such place; ``tell`` says so, once."""
-        try:
-            self._file.seek(offset, whence)
-        except (ValueError, OverflowError):
-            self._refused = True
-
-    def tell(self) -> int:
-        """The place, or -1 after a refusal."""
-        refused, self._refused = self._refused, False
-        return -1 if refused else self._file.tell()
-
-
-@contextmanager
-def _by_descriptor(file: BinaryIO) -> Iterator["_InMemory | int"]:
-    """The file's number, if it is one of the system's, at its start, and afterwards where it was.
-
-    The file's own seek may move within its buffer alone, and its close relies on the place.
-    """
-    try:
-        descriptor = file.fileno()
-    except io.UnsupportedOperation:
-        yield _InMemory(file)
-        return
-    place = os.lseek(descriptor, 0, os.SEEK_CUR)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    try:
-        yield descriptor
-    finally:
-        os.lseek(descriptor, place, os.SEEK_SET)
-
-
-@contextmanager
-def _errors_translated() -> Iterator[None]:
-    try:
-        yield
-    except sf.LibsndfileError as error:
-        raise DataError(f"can't be decoded as audio: {error.error_string}") from None
-
-
-def _decode_blocks(file: _Forward) -> Iterator[Int16]:
+def _decode_blocks(file: ForwardFile) -> Iterator[Int16]:
     empty = True
-    with _errors_translated():
+    with errors_translated():
         for block in _read_exact(file) if _is_exact(file) else _read_resampled(file):
             if len(block):
                 empty = False
@@ -215,12 +147,12 @@ def _is_exact(file: sf.SoundFile) -> bool:
     return (file.subtype, file.channels, file.samplerate) == ("PCM_16", 1, SAMPLE_RATE)
 
 
-def _read_exact(file: _Forward) -> Iterator[Int16]:
+def _read_exact(file: ForwardFile) -> Iterator[Int16]:
     for block, _ in _read_blocks(file, "int16"):
         yield block
 
 
-def _read_resampled(file: _Forward) -> Iterator[Int16]:
+def _read_resampled(file: ForwardFile) -> Iterator[Int16]:
     """Short audio in one go, which sets the bits that hashes are of; the rest as a stream."""
     stream: soxr.ResampleStream | None = None
     for mono, last in _read_blocks(file, "float32"):
@@ -234,37 +166,36 @@ def _read_resampled(file: _Forward) -> Iterator[Int16]:
             yield _to_int16(stream.resample_chunk(mono, last=last))
 
 
-def _read_blocks(file: _Forward, dtype: str) -> Iterator[tuple[Any, bool]]:
+def _read_blocks(file: ForwardFile, dtype: str) -> Iterator[tuple[Any, bool]]:
     """Blocks of ``BLOCK_SECONDS``, (frames,) mono, each with whether it is the last one.
 
     The last one is shorter, even if nothing is left for it.
     """
     block_frames = BLOCK_SECONDS * file.samplerate
-    num_read, last = 0, False
+    num_read, last, mixer = 0, False, Mixer()
     lowest, highest = np.inf, -np.inf
     while not last:
-        block = _read_mono(file, block_frames, dtype)
+        block = _read_mono(file, block_frames, dtype, mixer)
         num_read += len(block)
         if len(block):
             lowest, highest = min(lowest, float(block.min())), max(highest, float(block.max()))
         last = len(block) < block_frames
         if last:
-            _refuse_missing(file, num_read)
+            refuse_missing(file, num_read)
             if num_read > 1:
                 _refuse_constant(lowest, highest, 1 if dtype == "int16" else FULL_SCALE)
         yield block, last
 
 
-def _read_mono(file: sf.SoundFile, num_frames: int, dtype: str) -> Any:
-    """(frames,) mean of the channels, as many as there are up to a number."""
+def _read_mono(file: sf.SoundFile, num_frames: int, dtype: str, mixer: Mixer) -> Any:
+    """(frames,) of the mixed channels, as many as there are up to a number."""
     most = max(_READ_SAMPLES // file.channels, 1)
     parts: list[Any] = []
     missing = num_frames
     while missing:
         wanted = min(missing, most)
         channels = file.read(wanted, dtype=dtype, always_2d=True)
-        with np.errstate(over="ignore", invalid="ignore"):
-            parts.append(channels.mean(axis=1) if file.channels > 1 else channels[:, 0])
+        parts.append(mixer.mix(channels) if file.channels > 1 else channels[:, 0])
         missing -= len(channels)
         if len(channels) < wanted:
             break
@@ -273,12 +204,6 @@ def _read_mono(file: sf.SoundFile, num_frames: int, dtype: str) -> Any:
 
 def _to_int16(mono: Float) -> Int16:
     return np.clip(np.rint(mono * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-
-
-def _refuse_cut_short(file: sf.SoundFile) -> None:
-    for promised, found in _SIZES.findall(file.extra_info):
-        if int(found) + _SLOPPY_BYTES < int(promised) < _STREAMED_BYTES:
-            raise DataError(f"cut short: its header promises {promised} bytes, it holds {found}")
 
 
 def _refuse_wild(mono: Float) -> None:
@@ -300,12 +225,3 @@ def _refuse_constant(lowest: float, highest: float, scale: int) -> None:
     if level:
         raise DataError(f"constant: every sample is {level / FULL_SCALE:.4g} of full scale")
     raise DataError("silence: every sample is zero")
-
-
-def _refuse_missing(file: _Forward, num_read: int) -> None:
-    if num_read < file.frames and not file.length_is_guessed:
-        rate = file.samplerate
-        raise DataError(
-            f"cut short: its header promises {file.frames / rate:.2f} s, "
-            f"{num_read / rate:.2f} s could be decoded"
-        )

@@ -24,7 +24,7 @@ from ssl_audio.errors import DataError
 MOST_RECORDINGS = 128
 MOST_BYTES = 2**26
 """Of a portion's files, unless it is a single one."""
-_WAY = ("1", sf.__version__, sf.__libsndfile_version__, soxr.__version__, np.__version__)
+_WAY = ("2", sf.__version__, sf.__libsndfile_version__, soxr.__version__, np.__version__)
 """How audio is decoded; a shard that was made another way is not taken over. The first number is to
 be raised with every change to decoding, cutting or measuring."""
 

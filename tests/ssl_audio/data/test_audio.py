@@ -53,6 +53,20 @@ def test_channels_are_averaged():
     assert audio.source.channels == 2
 
 
+@pytest.mark.parametrize("seconds", [1, 40])
+@pytest.mark.parametrize("share", [-1.0, -0.995])
+def test_of_channels_that_cancel_out_the_louder_is_taken(seconds, share):
+    """One microphone with its sign turned: the mean would be silence, or what is left of it."""
+    left = np.concatenate([np.zeros(100, np.float32), sine(RATE, seconds)])
+    audio = decode(encode(np.stack([left * share, left], axis=1)))
+    expected = left if share > -1 else -left
+    np.testing.assert_allclose(audio.samples / 32768, expected, atol=1e-4)
+    half = decode(encode(np.stack([left * -0.5, left], axis=1)))
+    np.testing.assert_allclose(half.samples / 32768, left / 4, atol=1e-4)
+    with pytest.raises(DataError, match="silence"):
+        decode(encode(np.zeros((RATE, 2))))
+
+
 @pytest.mark.parametrize("sample_rate", [8000, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_other_rates_give_the_same_sine(sample_rate, channels):
