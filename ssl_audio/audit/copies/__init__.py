@@ -4,8 +4,8 @@ Two indexes give candidates, and each candidate is looked at closely. Landmarks 
 ``matches``) lead to recordings with the same waveform in them, anywhere and at any length, which
 ``alignment`` confirms sample by sample and ``kinds`` names. Shapes (``shapes``) lead to whole
 recordings that were stretched, or shifted in pitch, and have no waveform in common any more.
-Pieces of a recording that follow each other have nothing in common: ``joints`` tells them by their
-ends, of which one foresees (``prediction``) the other.
+Pieces of a recording that follow each other have little in common (``overlaps``) or nothing:
+``joints`` tells them by their ends, of which one foresees (``prediction``) the other.
 """
 
 from collections.abc import Iterable

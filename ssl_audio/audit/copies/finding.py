@@ -16,6 +16,7 @@ from ssl_audio.audit.copies.joints import find_joints
 from ssl_audio.audit.copies.kinds import CopyKind, tell_kind
 from ssl_audio.audit.copies.landmarks import NARROW_RATE, Landmarks, find_landmarks
 from ssl_audio.audit.copies.matches import Match, find_matches
+from ssl_audio.audit.copies.overlaps import find_overlaps
 from ssl_audio.audit.copies.shapes import (
     FEWEST_FRAMES,
     Picture,
@@ -102,11 +103,20 @@ def _search_unequal(
     for one, other, kind, evidence in _find_same_shape(pairs, views):
         found.add((one, other))
         yield one, other, kind, evidence
-    for joint in find_joints(views):
-        one, other = sorted((joint.first, joint.second))
+    for one, other, kind, evidence in _find_in_sequence(views):
         if (one, other) not in found and wanted(one, other):
             found.add((one, other))
-            yield one, other, joint.kind, joint.evidence
+            yield one, other, kind, evidence
+
+
+def _find_in_sequence(views: Sequence[Int16]) -> Iterator[tuple[int, int, CopyKind, str]]:
+    """Recordings of which one begins where, or shortly before, the other ends."""
+    for overlap in find_overlaps(views):
+        one, other = sorted((overlap.first, overlap.second))
+        yield one, other, "split_parent", overlap.evidence
+    for joint in find_joints(views):
+        one, other = sorted((joint.first, joint.second))
+        yield one, other, joint.kind, joint.evidence
 
 
 def _find_traits(view: Int16) -> _Traits:

@@ -9,6 +9,7 @@ from scipy.stats import multivariate_t
 
 from ssl_audio.audit.copies import find_copies
 from ssl_audio.audit.copies.joints import find_joints
+from ssl_audio.audit.copies.overlaps import find_overlaps
 from ssl_audio.audit.copies.prediction import NEXT, PAST, foresee, log_likelihood
 from ssl_audio.data.audio import measure
 from ssl_audio.data.prepared import PreparedCorpus, write_corpus
@@ -62,11 +63,29 @@ def test_a_missing_piece_is_a_gap(views):
     assert find_joints(halves) == []
 
 
+@pytest.mark.parametrize("shared", [32, 33, 400, 8000])
+def test_pieces_that_overlap_by_a_few_samples(views, shared):
+    cuts = [(view, len(cut(view)[0])) for view in views]
+    pieces = [piece for view, at in cuts for piece in (view[:at], view[at - shared :])]
+    told = list(find_overlaps(pieces))
+    assert set(told) <= {(place, place + 1, shared) for place in range(0, len(pieces), 2)}
+    # A start in a pause has too few values.
+    assert len(told) >= (24 if shared < 100 else 18)
+    assert list(find_overlaps(views)) == []
+    assert next(find_overlaps(pieces[:2])).evidence.startswith(f"the last {shared} samples")
+
+
+@pytest.mark.parametrize("piece", [np.zeros(9000), np.zeros(31), np.arange(9000) % 5, np.arange(0)])
+def test_what_is_everywhere_overlaps_nothing(piece):
+    assert list(find_overlaps([piece.astype(np.int16)] * 3)) == []
+
+
 @pytest.mark.parametrize("level", [0.0, 1.0, 300.0])
 def test_silence_and_noise_fit_everything(level):
     rng = np.random.default_rng(0)
     noise = np.rint(level * rng.standard_normal(40 * 8000)).astype(np.int16)
     assert find_joints(np.split(noise, 40)) == []
+    assert list(find_overlaps(np.split(noise, 40))) == []
 
 
 @pytest.mark.parametrize("lengths", [[], [PAST], [PAST - 1, PAST, 3, 0], [PAST, PAST]])
