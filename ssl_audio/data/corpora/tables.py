@@ -89,12 +89,15 @@ class CsvTable(Table):
         # Strict: a quote that is never closed would swallow the rest of the table.
         lines = io.StringIO(self._text, newline="")
         reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
+        start = 1
         try:
             for cells in reader:
                 yield reader.line_num, cells
+                start = reader.line_num + 1
         except csv.Error as error:
             raise DataError(
-                f"{self.path} can't be read as CSV: {error} (line {reader.line_num})"
+                f"{self.path} can't be read as CSV: {error} in the row that starts on line "
+                f"{start}: close the quote that opens there, or double it"
             ) from None
 
 

@@ -154,7 +154,14 @@ def test_lines_of_no_use_are_set_aside(root):
 
 
 MISTAKES = {
-    "t.csv": (b'path\n"a.wav\nb.wav\n', r"can't be read as CSV: unexpected end of data \(line 3\)"),
+    "t.csv": (
+        b'path,text\na.wav,"two\nlines"\nb.wav,"open\nc.wav,x\n',
+        "can't be read as CSV: unexpected end of data in the row that starts on line 4: close the",
+    ),
+    "closed later.csv": (
+        b'path,text\na.wav,"open\nb.wav,"x"\n',
+        "expected after '\"' in the row that starts on line 2: close the quote",
+    ),
     "twice.csv": (b"path,emotion,emotion\na,b,c\n", "several columns called 'emotion'"),
     "latin.tsv": ("path\ngrö.wav\n".encode("latin-1"), "can't be read as CSV in UTF-8"),
     "latin.jsonl": (b'{"path": "\xf6"}', "can't be read as JSON Lines in UTF-8"),
