@@ -24,10 +24,10 @@ LEAST_SHARE = 0.3
 """Of the doubtful rows of a class whose origin must be clear; of measured rows a tenth is."""
 FEWEST_FOUND = 8
 """Of a class: fewer tell nothing of the noise."""
-LEAST_EVENNESS = 0.42
+LEAST_EVENNESS = 0.45
 """Share of what a row differs from its origin by that lies in the narrower half of the directions
 in which the table spreads. Of even noise it is half, of neighbouring clips a quarter."""
-WIDEST_SPREAD = 2.0
+WIDEST_SPREAD = 1.6
 """Of the distances' quartiles, in units of that of even noise."""
 
 Mask = npt.NDArray[np.bool_]
@@ -53,12 +53,22 @@ def find_jittered(values: Floats, labels: Sequence[str | None], doubtful: Mask) 
     found = []
     for name in np.unique(named[doubtful]):
         rows = np.flatnonzero(doubtful & (named == name))
-        if len(rows) >= FEWEST_FOUND:
-            found += [
-                MadeUp(int(rows[place]), (int(known[origin]),), JITTERED)
-                for place, origin in _trace(scaled[rows], scaled[known])
-            ]
+        traced: list[tuple[int, int]] = []
+        for unit in _units(scaled, ~doubtful & (named == name)):
+            traced = traced or _trace(scaled[rows] / unit, scaled[known] / unit)
+        found += [
+            MadeUp(int(rows[place]), (int(known[origin]),), JITTERED) for place, origin in traced
+        ]
     return found
+
+
+def _units(scaled: Floats, own: Mask) -> list[Floats]:
+    """(dimensions,) of the noise: as wide as all rows together, or as those of the own class."""
+    units = [np.ones(scaled.shape[1])]
+    if own.sum() > 2:
+        deviation = scaled[own].std(axis=0)
+        units += [deviation] if deviation.all() else []
+    return units
 
 
 def _trace(points: Floats, origins: Floats) -> list[tuple[int, int]]:
@@ -68,12 +78,14 @@ def _trace(points: Floats, origins: Floats) -> list[tuple[int, int]]:
         points: (points, dimensions) scaled, of one class.
         origins: (origins, dimensions) that they may come from.
     """
+    if len(points) < FEWEST_FOUND:
+        return []
     squares, nearest = _squared_distances(points, origins)
     variance = float(np.median(squares[:, 0])) / points.shape[1]
     if not variance or not _are_of_one_size(np.sqrt(squares[:, 0]), points.shape[1]):
         return []
     others = np.exp(-(squares[:, 1:] - squares[:, :1]) / (2 * variance)).sum(axis=1)
-    clear = np.flatnonzero(others < 1 / LEAST_ODDS)
+    clear = np.flatnonzero((others < 1 / LEAST_ODDS) & (squares[:, 0] > 0))
     if len(clear) < max(FEWEST_FOUND, LEAST_SHARE * len(points)):
         return []
     if _evenness(points[clear] - origins[nearest[clear]], origins) < LEAST_EVENNESS:
