@@ -8,7 +8,7 @@ import math
 from functools import cache
 
 import torch
-from scipy.fft import dct
+from scipy.fft import dct, next_fast_len
 from torch import Tensor
 from torch.nn import functional
 
@@ -72,8 +72,10 @@ def compute_f0(waveform: Tensor, sample_rate: int, hop: int) -> tuple[Tensor, Te
     padded = functional.pad(waveform, (0, (count - 1) * hop + window - waveform.shape[1]))
     frames = padded.unfold(1, window, hop).float()
     frames = frames - frames.mean(-1, keepdim=True)
-    spectrum = torch.fft.rfft(frames, n=2 * window)
-    products = torch.fft.irfft(spectrum.abs().square(), n=2 * window)[..., : longest + 1]
+    length = next_fast_len(window + longest, real=True)  # so that no lag wraps around
+    spectrum = torch.fft.rfft(frames, n=length)
+    power = spectrum.real.square() + spectrum.imag.square()
+    products = torch.fft.irfft(power, n=length)[..., : longest + 1]
     energy = functional.pad(frames.square().cumsum(-1), (1, 0))
     lags = torch.arange(shortest, longest + 1, device=waveform.device)
     ahead, behind = energy[..., window - lags], energy[..., -1:] - energy[..., lags]

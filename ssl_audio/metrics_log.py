@@ -69,8 +69,8 @@ class MetricsLog:
                 "broken audio; the last checkpoint is from before"
             )
 
-    def write(self, step: int, clips_per_step: int, lr: float, run_seconds: float) -> None:
-        """Writes the means since the last line, over all processes, and the speed."""
+    def write(self, step: int, clips_per_step: int, lr: float, spent: dict[str, float]) -> None:
+        """Writes the means since the last line, over all processes, the speed and times spent."""
         self.check_finite()
         means = {
             name: self.accelerator.reduce(total / self.count, "mean").item()
@@ -81,7 +81,7 @@ class MetricsLog:
             "lr": lr,
             "clips_per_second": clips_per_step * self.count / self.seconds,
             "data_wait_fraction": self.waited / self.seconds,
-            "seconds": run_seconds,
+            **spent,
         }
         self.write_line(step, {**means, **speed})
         self._clear()

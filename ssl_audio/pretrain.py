@@ -93,6 +93,7 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
         details={
             "pretraining_data": pool,
             "budget_cut": state.cut,
+            "processor_seconds": round(state.processor_seconds, 3),
             "num_clips": len(seen),
             "parameters": encoder.num_parameters(),
             "num_processes": session.accelerator.num_processes,

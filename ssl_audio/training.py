@@ -33,6 +33,7 @@ class TrainState:
     Attributes:
         step: optimizer steps taken.
         seconds: spent training, over all resumed parts.
+        processor_seconds: of all threads of the main process, over all resumed parts.
         best_step: where the tracked metric was best; None before the first evaluation.
         best_value: the metric there.
         cut: stopped by ``max_seconds`` before ``max_steps``.
@@ -40,6 +41,7 @@ class TrainState:
 
     step: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     best_step: int | None = None
     best_value: float | None = None
     cut: bool = False
@@ -109,6 +111,7 @@ def train(
     clips_per_step = config.batch_size * config.accumulation * accelerator.num_processes
     module.train()
     before, opened = state.seconds, time.perf_counter()
+    processor_before, processor_opened = state.processor_seconds, time.process_time()
     while state.step < config.max_steps and not state.cut:
         started = time.perf_counter()
         _set_learning_rate(optimizer, config, state.step)
@@ -121,6 +124,7 @@ def train(
         if after_step:
             after_step(state.step, config.max_steps)
         state.seconds = before + time.perf_counter() - opened
+        state.processor_seconds = processor_before + time.process_time() - processor_opened
         seconds = time.perf_counter() - started
         log.add(state.step, {**metrics, "grad_norm": norm}, waited, seconds)
         last = state.step == config.max_steps
@@ -129,7 +133,8 @@ def train(
         finished = last or state.cut
         if logs or state.cut:
             lr = optimizer.param_groups[0]["lr"] / groups[0]["lr_scale"]
-            log.write(state.step, clips_per_step, lr, state.seconds)
+            spent = {"seconds": state.seconds, "processor_seconds": state.processor_seconds}
+            log.write(state.step, clips_per_step, lr, spent)
         if evaluation and (finished or state.step % evaluation.every == 0):
             _evaluate(module, evaluation, state, accelerator, log)
         if finished or state.step % config.save_every == 0:
