@@ -98,14 +98,18 @@ def audit(
     test: Annotated[Path | None, typer.Option("--test", help="List of test clips.")] = None,
     folds: Annotated[
         Path | None,
-        typer.Option("--folds", help="Table of folds; default: all that the corpus brings."),
+        typer.Option(
+            "--folds",
+            help="Folds: a table, JSON or a folder of lists; default: all that the corpus brings.",
+        ),
     ] = None,
     mapping: MapOption = None,
     features: Annotated[
         Path | None, typer.Option("--features", help="Table of features, one row per clip or more.")
     ] = None,
     pretraining: Annotated[
-        Path | None, typer.Option("--pretraining", help="Manifest of what pretraining saw.")
+        Path | None,
+        typer.Option("--pretraining", help="What pretraining saw: a corpus, a manifest or audio."),
     ] = None,
     run: Annotated[
         Path | None, typer.Option("--run", help="Folder of a run, whose record is looked at.")

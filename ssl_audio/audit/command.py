@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ssl_audio.audit.gate import audit_folds, judge_voices
 from ssl_audio.audit.names import ClipNames
 from ssl_audio.audit.others_splits import read_declared_split, read_folds, read_lists
 from ssl_audio.audit.oversampled import MOST_ROWS
-from ssl_audio.audit.pool import Pool, find_pretraining_pool, read_pool, read_pool_of_run
+from ssl_audio.audit.pool import Pool, find_pretraining_pool, open_pool, read_pool_of_run
 from ssl_audio.audit.report import Audit, Finding, count_of
 from ssl_audio.audit.shortcuts import FEWEST_CLIPS, can_be_judged, find_shortcuts
 from ssl_audio.audit.sources import Source, open_source
@@ -36,12 +37,13 @@ class Request:
     validation: Path | None = None
     test: Path | None = None
     folds: Path | None = None
+    """A table, JSON, or a folder of lists."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Of tables, by field."""
     features: Path | None = None
     """A table of features."""
     pretraining: Path | None = None
-    """Manifest or prepared folder of what pretraining saw."""
+    """What pretraining saw: a prepared folder, a manifest, a table or folder of audio."""
     run: Path | None = None
     """Folder of a run of pretraining or fine-tuning."""
 
@@ -69,7 +71,8 @@ def audit(request: Request) -> Audit:
     """
     start = time.monotonic()
     _refuse_odd(request)
-    with open_source(request.source, request.columns) as source:
+    with ExitStack() as opened:
+        source = opened.enter_context(open_source(request.source, request.columns))
         notebook = Notebook()
         protocols = _choose_folds(request, source, notebook)
         _tell_source(source, notebook)
@@ -77,7 +80,7 @@ def audit(request: Request) -> Audit:
         _look_for_shortcuts(source, notebook)
         if request.features is not None:
             _look_at_features(request.features, request, source, protocols, notebook)
-        for pool in _read_pools(request, source, notebook):
+        for pool in _open_pools(request, source, notebook, opened):
             notebook.findings += _look_for_pool(pool, source, protocols)
         if request.run is not None:
             _look_at_run(request.run, source, notebook)
@@ -95,7 +98,7 @@ def audit(request: Request) -> Audit:
 def _refuse_odd(request: Request) -> None:
     if request.folds is not None and request.lists:
         raise UserError("--folds and --train, --validation or --test: give one or the other")
-    for option in ("run", "pretraining", "features"):
+    for option in ("folds", "run", "pretraining", "features"):
         path: Path | None = getattr(request, option)
         if path is not None and not path.exists():
             raise UserError(f"--{option} {path}: no such file or folder")
@@ -106,7 +109,9 @@ def _refuse_odd_columns(request: Request) -> None:
     """Every field of ``--map`` must be one that is read, its column in one of the tables."""
     known = sorted({*COLUMNS, "clip_id", *CORPORA["csv"].fields})
     paths = (request.source, request.folds, request.features, *request.lists.values())
-    tables = [p for p in paths if p is not None and p.is_file() and p.suffix.lower() in TABLES]
+    given = [path for path in paths if path is not None]
+    given += request.folds.rglob("*") if request.folds is not None else []
+    tables = [path for path in given if path.is_file() and path.suffix.lower() in TABLES]
     headers = [column for path in tables for column in open_table(path).header]
     for field_name, column in request.columns.items():
         if field_name not in known:
@@ -206,10 +211,12 @@ def _look_at_run(run: Path, source: Source, notebook: Notebook) -> None:
         notebook.missed.append(missed)
 
 
-def _read_pools(request: Request, source: Source, notebook: Notebook) -> list[Pool]:
+def _open_pools(
+    request: Request, source: Source, notebook: Notebook, opened: ExitStack
+) -> list[Pool]:
     pools = []
     if request.pretraining is not None:
-        pools.append(read_pool(request.pretraining))
+        pools.append(opened.enter_context(open_pool(request.pretraining)))
     if request.run is not None:
         pool = read_pool_of_run(request.run)
         if pool is None:
@@ -222,6 +229,9 @@ def _read_pools(request: Request, source: Source, notebook: Notebook) -> list[Po
 def _search_pool(pool: Pool, source: Source, notebook: Notebook) -> Pool:
     """With the copies of the corpus's clips in it, where both bring their audio."""
     notebook.looked_at.append(f"what pretraining saw ({count_of(len(pool.clips), 'clip')})")
+    if pool.num_set_aside:
+        unusable = count_of(pool.num_set_aside, "file")
+        notebook.missed.append(f"{unusable} of {pool.name}, set aside as unusable")
     if not pool.clips:
         return pool
     if pool.corpus is None or source.corpus is None:

@@ -1,14 +1,15 @@
 """Test clips that pretraining has seen, without their labels."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_audio.audit.parts import CopyPair
 from ssl_audio.audit.report import Finding, count_of, name_some
+from ssl_audio.audit.sources import open_source
 from ssl_audio.data.manifest import Clip, read_manifest
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.errors import DataError
 from ssl_audio.run_record import SEEN_CLIPS, read_run_record
 
 
@@ -22,23 +23,19 @@ class Pool:
     """With its audio, where that is at hand."""
     copies: tuple[CopyPair, ...] = ()
     """Clips under test and their copies in the pool, as far as they were looked for."""
+    num_set_aside: int = 0
+    """Files that can't be used."""
 
 
-def read_pool(path: Path) -> Pool:
-    """Of a prepared folder or a manifest.
+@contextmanager
+def open_pool(path: Path) -> Iterator[Pool]:
+    """Of a prepared folder, a manifest, or audio that is decoded into a folder of its own.
 
     Raises:
-        DataError: neither.
+        UserError: none of these, or nothing in it can be read.
     """
-    manifest = path / "manifest.parquet" if path.is_dir() else path
-    if not manifest.is_file():
-        raise DataError(
-            f"--pretraining {path}: expected a manifest or a prepared corpus, there is none"
-        )
-    if (manifest.parent / "corpus.json").is_file() and manifest.name == "manifest.parquet":
-        corpus = PreparedCorpus.load(manifest.parent)
-        return Pool(str(path), corpus.clips, corpus)
-    return Pool(str(path), tuple(read_manifest(manifest)))
+    with open_source(path, {}) as source:
+        yield Pool(str(path), source.clips, source.corpus, num_set_aside=len(source.set_aside))
 
 
 def read_pool_of_run(run: Path) -> Pool | None:

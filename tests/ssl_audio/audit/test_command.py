@@ -253,6 +253,20 @@ def test_a_folder_of_audio_is_decoded(someones, tmp_path):
     assert "note: identical_audio: the corpus holds 1 recording more than once" in result.output
 
 
+def test_a_folder_of_audio_that_pretraining_saw(someones, tmp_path, write_noise):
+    """Decoded on the way: an equal recording is found under any name."""
+    pool = tmp_path / "pool"
+    write_noise(pool / "deep" / "other.flac", seed="nobody")
+    write_noise(pool / "same.wav", seed="b1")
+    (pool / "text.wav").write_text("this is no audio")
+    result = run(someones, *MAPPED, "--pretraining", pool, "--json", tmp_path / "report.json")
+    assert result.exit_code == 0, result.output
+    assert f"1 file of {pool}, set aside as unusable" in result.output
+    findings = json.loads((tmp_path / "report.json").read_text())["findings"]
+    (found,) = [finding for finding in findings if finding["kind"] == "pretraining_pool"]
+    assert found["groups"] == [["audio/b1", "same"]]
+
+
 def test_files_that_cannot_be_read_are_told(someones, tmp_path):
     (tmp_path / "audio" / "c3.wav").write_text("this is no audio")
     train, test = tmp_path / "train.txt", tmp_path / "test.txt"
@@ -271,9 +285,15 @@ MISTAKES = {
     "not a table": (("lines.txt",), "got another file"),
     "other parquet": (("rows.parquet",), "rows.parquet"),
     "broken parquet": (("broken.parquet",), "can't be read"),
-    "no folds": (("corpus", "--folds", "nowhere.csv"), "No such file"),
+    "no folds": (
+        ("corpus", "--folds", "nowhere.csv"),
+        "--folds nowhere.csv: no such file or folder",
+    ),
     "folds without columns": (("corpus", "--folds", "rows.csv"), "expected a column clip_id or"),
-    "folds without folds": (("corpus", "--folds", "list.csv"), "expected a table with a column fold"),
+    "folds without folds": (
+        ("corpus", "--folds", "list.csv"),
+        "expected a table with a column fold",
+    ),
     "folds of others": (("corpus", "--folds", "strange.csv"), "2 of 2 names match no clip"),
     "odd parts": (("corpus", "--folds", "parts.csv"), "expected parts train, validation and test"),
     "one fold": (("corpus", "--folds", "one.csv"), "needs at least 2 folds, got 1"),
@@ -284,7 +304,8 @@ MISTAKES = {
     "no run": (("corpus", "--run", "nowhere"), "--run nowhere: no such file or folder"),
     "odd run": (("corpus", "--run", "corpus"), "holds no finished run"),
     "no pool": (("corpus", "--pretraining", "nowhere"), "--pretraining nowhere: no such file"),
-    "odd pool": (("corpus", "--pretraining", "rows.csv"), "can't be read"),
+    "odd pool": (("corpus", "--pretraining", "rows.csv"), "rows.csv: expected a column path"),
+    "pool of nothing": (("corpus", "--pretraining", "corpus/folds"), "corpus/folds"),
     "unknown field": (("corpus", "--map", "mood=x"), "--map mood=x: audit reads clip_id, "),
     "no such column": (
         ("corpus", "--folds", "one.csv", "--map", "fold=Nope"),
