@@ -38,6 +38,8 @@ _CLIPS_PER_DIMENSION = 4
 _DAMPING = 4.0
 """Variance among speakers, in variances of single clips about their speaker, up to which a
 direction keeps its size."""
+_LEAST_SCATTER = 1e-6
+"""Of clips about their speaker, in variances of all."""
 _NUM_HALVINGS = 3
 _ONE_VOICE = 0.5
 """Least likeness of one voice. Two speakers of 15 clips or more reach 0.46 on the synthetic corpus
@@ -83,7 +85,7 @@ def listen(corpus: PreparedCorpus) -> Voices | None:
 
     Returns:
         None if under ``_FEWEST_SPEAKERS`` have ``_FEWEST_CLIPS`` clips: then there is nobody to
-        compare them with.
+        compare them with; and if nothing is to be heard.
     """
     counts = Counter(clip.speaker for clip in corpus.clips if clip.speaker is not None)
     speakers = tuple(sorted(name for name, count in counts.items() if count >= _FEWEST_CLIPS))
@@ -92,6 +94,8 @@ def listen(corpus: PreparedCorpus) -> Voices | None:
     places = [_choose_clips(corpus, speaker) for speaker in speakers]
     owners = np.repeat(np.arange(len(speakers)), [len(own) for own in places])
     prints = take_prints([corpus.views[place] for own in places for place in own])
+    if np.ptp(prints, axis=0).max() == 0:
+        return None
     return Voices(speakers, *compare(prints, owners), len(counts) - len(speakers))
 
 
@@ -124,6 +128,8 @@ def _whiten(prints: Float, owners: Ints) -> Double:
     within = reduced - _average(reduced, owners)[owners]
     freedom = len(reduced) - len(np.unique(owners))
     covariance = ledoit_wolf(within, assume_centered=True)[0] * len(reduced) / freedom
+    # Copies of one recording have no scatter.
+    covariance += np.eye(dimensions) * (_LEAST_SCATTER * reduced.var() + np.finfo(float).tiny)
     white: Double = scipy.linalg.solve_triangular(
         np.linalg.cholesky(covariance), reduced.T, lower=True
     ).T

@@ -10,6 +10,7 @@ from ssl_audio.audit.voice_prints import take_prints
 from ssl_audio.audit.voices import Voices, compare, listen
 from ssl_audio.data.audio import measure
 from ssl_audio.data.folds import Fold, Folds
+from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus, folds_path, write_corpus
 from ssl_audio.data.synthetic import SyntheticSettings, list_clips, render
 
@@ -31,11 +32,11 @@ def split_by_speaker(clips, *tested):
 
 @pytest.fixture(scope="module")
 def recorded():
-    """20 clips each of four voices and 40 of the first, half of them under another name."""
+    """16 clips each of four voices and 32 of the first, half of them under another name."""
     settings = SyntheticSettings(
-        num_speakers=5, emotions=("neutral", "happy"), num_statements=1, num_repetitions=20
+        num_speakers=5, emotions=("neutral", "happy"), num_statements=1, num_repetitions=16
     )
-    clips = [c for c in list_clips(settings) if c.speaker == "01" or int(c.repetition) <= 10]
+    clips = [c for c in list_clips(settings) if c.speaker == "01" or int(c.repetition) <= 8]
     audio = [render(clip, settings.seed) for clip in clips]
     renamed = [
         replace(clip, speaker="99") if clip.speaker == "01" and int(clip.repetition) % 2 else clip
@@ -78,6 +79,25 @@ def test_the_audit_listens(corpus):
 def test_few_clips_are_not_listened_to(recorded, tmp_path):
     few = [(replace(c, speaker=c.speaker if c.speaker < "04" else None), a) for c, a in recorded]
     assert listen(write(tmp_path / "few", few)) is None
+
+
+@pytest.mark.parametrize("num_sounds", [0, 1, 5])
+def test_copies_and_silence_are_survived(tmp_path, num_sounds):
+    """Five speakers with copies of one recording each, of one for all, or with nothing."""
+    rng = np.random.default_rng(0)
+    sounds = (2000 * rng.standard_normal((num_sounds or 1, 4000))).astype(np.int16)
+    sounds *= min(num_sounds, 1)
+    clips = []
+    for speaker in range(5):
+        audio = sounds[speaker % len(sounds)]
+        for number in range(15):
+            clip = Clip(clip_id=f"{speaker}-{number}", path="x.wav", speaker=str(speaker))
+            clips.append((clip.with_measured(**measure(audio)), audio))
+    voices = listen(write(tmp_path / "same", clips))
+    if num_sounds == 5:
+        assert voices.pairs == {}
+    else:
+        assert voices is None
 
 
 def test_prints_know_no_level():
