@@ -210,6 +210,21 @@ def simulate(
 
 
 @app.command()
+def curves(
+    output: cli.OptionalOutputOption = None,
+    config: cli.ConfigOption = None,
+    overrides: cli.SetOption = None,
+    print_config: cli.PrintConfigOption = False,
+) -> None:
+    """How much pretraining runs have taught by when: probes on development protocols."""
+    from benchmarks.curves.config import CurvesConfig
+    from benchmarks.curves.reading import read_curves
+
+    resolved = cli.resolve(CurvesConfig, config, overrides, print_config)
+    typer.echo(read_curves(resolved, cli.needed(output)))
+
+
+@app.command()
 def gate(
     output: cli.OptionalOutputOption = None,
     config: cli.ConfigOption = None,

@@ -48,8 +48,8 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, keep: int) 
     write_folder(target, write)
     load_checkpoint(target)
     # Steps after this one are of a run that was resumed from before them.
-    stale = [path for path in _steps(folder) if path.name > target.name]
-    current = [path for path in _steps(folder) if path.name <= target.name]
+    stale = [path for path in list_checkpoints(folder) if path.name > target.name]
+    current = [path for path in list_checkpoints(folder) if path.name <= target.name]
     for path in [*stale, *current[:-keep]]:
         shutil.rmtree(path)
     return target
@@ -87,7 +87,7 @@ def load_newest(folder: Path) -> Checkpoint | None:
         UserError: there are checkpoints, and none is whole.
     """
     refused = []
-    for path in reversed(_steps(folder)):
+    for path in reversed(list_checkpoints(folder)):
         try:
             checkpoint = load_checkpoint(path)
         except UserError as error:
@@ -103,7 +103,7 @@ def load_newest(folder: Path) -> Checkpoint | None:
 
 def read_states(folder: Path) -> list[dict[str, Any]]:
     """What the checkpoints below ``folder`` say of themselves, without their tensors."""
-    files = [path / "state.json" for path in _steps(folder)]
+    files = [path / "state.json" for path in list_checkpoints(folder)]
     return [json.loads(file.read_text(encoding="utf-8"))["state"] for file in files]
 
 
@@ -151,7 +151,8 @@ def restore_optimizer(
         optimizer.state[parameter][key] = value.to(parameter.device)
 
 
-def _steps(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Folders of checkpoints below ``folder``, the oldest first; they may be torn."""
     return sorted(folder.glob("step-*")) if folder.is_dir() else []
 
 

@@ -1,0 +1,232 @@
+"""Reads checkpoints by probes on development protocols; each reading is kept in a file."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.curves.config import CurvesConfig
+from benchmarks.curves.picture import UNTRAINED, draw_curves
+from benchmarks.protocol import PROTOCOLS
+from benchmarks.results import slug
+from benchmarks.statistics import (
+    SCORES,
+    choose_clusters,
+    confusion_by,
+    pooled_estimate,
+    spread_over_folds,
+)
+from benchmarks.systems.logmel_statistics import log_mel_statistics
+from ssl_audio.build import build_encoder
+from ssl_audio.checkpoint import list_checkpoints, load_checkpoint
+from ssl_audio.config import build_config
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.protocols import OpenProtocol, open_protocol
+from ssl_audio.encoder import AudioEncoder
+from ssl_audio.errors import UserError
+from ssl_audio.pretrain import PretrainConfig
+from ssl_audio.probes import Floats, ProbeName, embed_levels, probe, rank_me
+from ssl_audio.progress import with_progress
+from ssl_audio.run_record import read_run_record
+
+ENCODER_WEIGHTS = "encoder."
+"""How the names of an objective's weights begin that are its encoder's."""
+LOG_MEL_BANDS = 64
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one probe reads in one state of an encoder.
+
+    Attributes:
+        run: its name.
+        objective: of the run; ``none`` of log-mel statistics.
+        seed: of the run.
+        step: taken by then; 0 is untrained.
+        processor_seconds: spent by then.
+        protocol: read on.
+        level: of the encoder; -1 is no encoder.
+        probe: that read.
+        uar: of all folds' test clips pooled, in [0, 1].
+        ci_low, ci_high: 95 %, clustered by speaker, else by recording.
+        fold_sd: standard deviation of the UAR over folds.
+        n_clips, n_speakers: tested; speakers are 0 where they are unknown.
+        rank_me: effective number of dimensions of the embeddings of all clips.
+    """
+
+    run: str
+    objective: str
+    seed: int
+    step: int
+    processor_seconds: float
+    protocol: str
+    level: int
+    probe: str
+    uar: float = np.nan
+    ci_low: float | None = None
+    ci_high: float | None = None
+    fold_sd: float | None = None
+    n_clips: int = 0
+    n_speakers: int = 0
+    rank_me: float = np.nan
+
+
+@dataclass(frozen=True)
+class State:
+    """An encoder at one step of a run."""
+
+    about: Reading
+    encoder: AudioEncoder
+
+
+def read_curves(config: CurvesConfig, output: Path) -> str:
+    """Makes ``output/readings/*.csv``, ``learning_curves.csv`` and the picture; resumable.
+
+    Returns:
+        Where they are.
+
+    Raises:
+        UserError: no runs or corpora, or a protocol that is not for development.
+    """
+    if not config.runs or not config.corpora:
+        raise UserError(
+            "runs and corpora: name them, e.g. --set 'runs={masked: runs/masked}' "
+            "--set 'corpora={runs/emodb: emodb-4/loso10}'"
+        )
+    (output / "readings").mkdir(parents=True, exist_ok=True)
+    tables = []
+    for folder, name in config.corpora.items():
+        opened = open_protocol(name, [PreparedCorpus.load(folder)], PROTOCOLS)
+        if not opened.development:
+            raise UserError(
+                f"{name} is no development protocol: what is seen of its test clips while "
+                "objectives are chosen makes its figures too good"
+            )
+        tables.append(_keep(output, f"log-mel-statistics__{slug(name)}", _read_log_mel(opened)))
+        any_run = next(iter(config.runs.values()))
+        untrained = _read_run(UNTRAINED, any_run, [0], opened, config)
+        tables.append(_keep(output, f"{UNTRAINED}__{slug(name)}", untrained))
+        for run, path in config.runs.items():
+            steps = _choose_steps(path, config.checkpoints)
+            read = _read_run(run, path, steps, opened, config)
+            tables.append(_keep(output, f"{slug(run)}__{slug(name)}", read))
+    table = pd.concat(tables, ignore_index=True)
+    table.to_csv(output / "learning_curves.csv", index=False, float_format="%.6g")
+    pictures = draw_curves(table, output)
+    return "\n".join(f"{path}" for path in (output / "learning_curves.csv", *pictures))
+
+
+def _keep(output: Path, stem: str, readings: Iterator[Reading]) -> pd.DataFrame:
+    path = output / "readings" / f"{stem}.csv"
+    if not path.is_file():
+        aside = path.with_suffix(".partial")
+        pd.DataFrame([asdict(reading) for reading in readings]).to_csv(aside, index=False)
+        aside.rename(path)
+    return pd.read_csv(path)
+
+
+def _read_log_mel(protocol: OpenProtocol) -> Iterator[Reading]:
+    """The simplest features, through the same probes."""
+    corpus = protocol.corpus
+    clips = corpus.indices(protocol.folds.clip_ids)
+    bar = with_progress(clips, len(clips), f"log-mel, {protocol.folds.protocol}", "clip")
+    values = np.stack([log_mel_statistics(corpus.views[clip], LOG_MEL_BANDS) for clip in bar])
+    name = protocol.folds.protocol
+    about = Reading("log-mel statistics", "none", 0, 0, 0.0, name, -1, "")
+    for which in ("linear", "knn"):
+        yield score(replace(about, probe=which), values.astype(np.float32), clips, protocol)
+
+
+def _read_run(
+    run: str, folder: Path, steps: list[int], protocol: OpenProtocol, config: CurvesConfig
+) -> Iterator[Reading]:
+    corpus = protocol.corpus
+    clips = corpus.indices(protocol.folds.clip_ids)
+    name = protocol.folds.protocol
+    for step in with_progress(steps, len(steps), f"{run}, {name}", "checkpoint"):
+        state = open_state(run, folder, step)
+        values = embed_levels(state.encoder, corpus, clips, config.levels, config.precision)
+        for place, level in enumerate(config.levels):
+            for which in config.probes:
+                about = replace(state.about, protocol=name, level=level, probe=which)
+                yield score(about, values[:, place], clips, protocol)
+
+
+def _choose_steps(folder: Path, count: int) -> list[int]:
+    """Of the checkpoints of a run, ``count`` evenly chosen ones with the last."""
+    saved = [
+        int(path.name.removeprefix("step-")) for path in list_checkpoints(folder / "checkpoints")
+    ]
+    if not saved:
+        raise UserError(f"{folder} holds no checkpoints: pretrain with train.keep_checkpoints")
+    chosen = np.linspace(len(saved), 0, min(count, len(saved)), endpoint=False).round().astype(int)
+    return sorted({saved[place - 1] for place in chosen})
+
+
+def score(about: Reading, values: Floats, clips: np.ndarray, protocol: OpenProtocol) -> Reading:
+    """Completes a reading: every fold's probe is fitted to what is not its test part.
+
+    Args:
+        about: whose probe reads.
+        values: (num_clips, size) embeddings of all clips of the protocol.
+        clips: (num_clips,) int64 places in its corpus.
+        protocol: whose folds are read.
+    """
+    corpus, classes = protocol.corpus, protocol.folds.classes
+    row_of = {int(clip): row for row, clip in enumerate(clips)}
+    labels = np.array([corpus.clips[clip].emotion for clip in clips])
+    truth, said, folds, tested = [], [], [], []
+    for fold in protocol.folds.folds:
+        learnt, test = (
+            np.array([row_of[int(clip)] for clip in corpus.indices(ids)])
+            for ids in ((*fold.train, *fold.validation), fold.test)
+        )
+        name: ProbeName = "linear" if about.probe == "linear" else "knn"
+        said.append(probe(name, values[learnt], labels[learnt], values[test]))
+        truth.append(labels[test])
+        folds += [fold.number] * len(test)
+        tested += [corpus.clips[clips[row]] for row in test]
+    right = np.array([classes.index(label) for label in np.concatenate(truth)])
+    votes = np.eye(len(classes))[[classes.index(label) for label in np.concatenate(said)]]
+    clusters = choose_clusters([clip.speaker for clip in tested], [c.clip_id for c in tested])
+    uar = SCORES["uar"]
+    estimate = pooled_estimate(confusion_by(right, votes, clusters.names), uar)
+    return replace(
+        about,
+        uar=estimate.value,
+        ci_low=estimate.low,
+        ci_high=estimate.high,
+        fold_sd=spread_over_folds(confusion_by(right, votes, np.array(folds)), uar),
+        n_clips=len(tested),
+        n_speakers=clusters.num_speakers or 0,
+        rank_me=rank_me(values),
+    )
+
+
+def open_state(run: str, folder: Path, step: int) -> State:
+    """The encoder of a run as it was after a step; before the first one for step 0.
+
+    Raises:
+        UserError: the run is not finished, or has no such checkpoint.
+    """
+    record = read_run_record(folder)
+    config = build_config(PretrainConfig, record["config"])
+    corpus = PreparedCorpus.load(config.data.corpus)
+    torch.manual_seed(config.train.seed)
+    encoder = build_encoder(config.encoder.build_config(), "sdpa", corpus, np.arange(len(corpus)))
+    spent = 0.0
+    if step:
+        weights = load_checkpoint(folder / "checkpoints" / f"step-{step:08d}")
+        own = {
+            name.split(ENCODER_WEIGHTS, 1)[1]: tensor
+            for name, tensor in weights.module.items()
+            if name.startswith((ENCODER_WEIGHTS, f"prediction.{ENCODER_WEIGHTS}"))
+        }
+        encoder.load_state_dict(own)
+        spent = weights.state["train"]["processor_seconds"]
+    kind = config.objective.kind
+    about = Reading(run, kind, config.train.seed, step, spent, "", 0, "")
+    return State(about, encoder)

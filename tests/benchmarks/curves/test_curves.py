@@ -1,0 +1,67 @@
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.curves.config import CurvesConfig
+from benchmarks.curves.reading import open_state, read_curves
+from ssl_audio.config import load_config
+from ssl_audio.encoder import AudioEncoder
+from ssl_audio.errors import UserError
+from ssl_audio.pretrain import PretrainConfig, pretrain
+
+
+@pytest.fixture(scope="module")
+def run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("curves") / "joint"
+    settings = ["objective.kind=joint", "objective.contrast.view_seconds=0.4"]
+    settings += ["objective.prediction.kind=quantized", "objective.prediction.num_clusters=8"]
+    settings += ["objective.prediction.decoder_layers=1", "data.crop_seconds=0.6"]
+    settings += ["train.batch_size=4", "train.max_steps=6", "train.save_every=2"]
+    settings += ["train.keep_checkpoints=9", "train.precision=float32", "train.attention=eager"]
+    settings += ["train.warmup_steps=1", "train.lr=0.01", f"data.corpus={prepared}"]
+    pretrain(load_config(PretrainConfig, None, settings), output)
+    return output
+
+
+def test_a_state_is_the_encoder_of_its_step(run: Path) -> None:
+    states = {step: open_state("joint", run, step) for step in (0, 2, 6)}
+    last = AudioEncoder.from_pretrained(run).state_dict()
+    for name, weight in states[6].encoder.state_dict().items():
+        np.testing.assert_array_equal(weight.numpy(), last[name].numpy())
+    weights = [state.encoder.blocks[0].mlp[0].weight for state in states.values()]
+    assert not any((a == b).all() for a, b in pairwise(weights))
+    spent = [state.about.processor_seconds for state in states.values()]
+    assert spent[0] == 0 and spent[1] < spent[2]
+
+
+def test_readings_and_picture(run: Path, prepared: Path, tmp_path: Path, monkeypatch) -> None:
+    protocol = tmp_path / "development.yaml"
+    protocol.write_text(
+        "name: synthetic/development\nsources:\n  - corpus: synthetic\n"
+        "classes: [angry, happy, neutral]\nscheme: leave-one-speaker-out\ndevelopment: true\n"
+    )
+    config = CurvesConfig(
+        runs={"joint": run}, corpora={prepared: str(protocol)}, levels=(0, 12), checkpoints=2
+    )
+    said = read_curves(config, tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "learning_curves.csv")
+    # Log-mel statistics, the untrained encoder and two checkpoints of two levels, by two probes.
+    assert len(table) == 2 + 3 * 2 * 2
+    assert set(table["run"]) == {"log-mel statistics", "untrained", "joint"}
+    assert set(table.loc[table["run"] == "joint", "step"]) in ({2, 6}, {4, 6})
+    assert table["uar"].between(0, 1).all() and (table["ci_low"] <= table["uar"]).all()
+    assert {str(path) for path in (tmp_path / "out").glob("*.png")} < set(said.splitlines())
+    assert len(said.splitlines()) == 3
+    monkeypatch.setattr("benchmarks.curves.reading.embed_levels", lambda *_: pytest.fail("again"))
+    assert read_curves(config, tmp_path / "out") == said
+
+
+def test_only_development_protocols_are_read(run: Path, prepared: Path, tmp_path: Path) -> None:
+    config = CurvesConfig(runs={"joint": run}, corpora={prepared: "synthetic-3/speakers6"})
+    with pytest.raises(UserError, match="no development protocol"):
+        read_curves(config, tmp_path)
+    with pytest.raises(UserError, match="name them, e.g"):
+        read_curves(CurvesConfig(), tmp_path)
