@@ -143,6 +143,21 @@ def audit(
 
 
 @app.command()
+def embed(
+    encoder: Annotated[Path, typer.Option("--encoder", help="Folder of a pretrained encoder.")],
+    source: Annotated[
+        Path, typer.Option("--input", help="A prepared corpus or a folder of audio.")
+    ],
+    output: Annotated[Path, typer.Option("--output", help="Parquet file to write.")],
+) -> None:
+    """One vector per clip as a parquet table, with maps by emotion, gender and speaker."""
+    from ssl_audio.embed import embed as embed_source
+
+    for path in embed_source(encoder, source, output):
+        typer.echo(path)
+
+
+@app.command()
 def pretrain(
     output: cli.OptionalOutputOption = None,
     config: cli.ConfigOption = None,

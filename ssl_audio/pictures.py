@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,6 +78,39 @@ def draw_reconstruction(
         grid[row][0].set_ylabel(f"{name}\nmel band", fontsize=8)
         figure.colorbar(image, ax=grid[row].tolist(), label="normalised log power", pad=0.01)
     figure.savefig(output / "reconstruction.png", dpi=130)
+
+
+def draw_map(
+    plane: npt.NDArray[np.float32], labels: Sequence[str | None], title: str, path: Path
+) -> None:
+    """Draws (clips, 2) places coloured by label; clips without one are small and grey."""
+    figure = _new_figure(6.4, 5.2)
+    if figure is None:
+        return
+    axes = figure.subplots()
+    names = sorted({label for label in labels if label is not None})
+    of_clip = np.array([names.index(label) if label is not None else -1 for label in labels])
+    unnamed = plane[of_clip < 0]
+    axes.scatter(unnamed[:, 0], unnamed[:, 1], s=3, color="0.85")
+    colours = _distinct_colours(len(names))
+    for number, name in enumerate(names):
+        places = plane[of_clip == number]
+        mark = "os^vDPX"[number // len(colours) % 7]
+        colour = colours[number % len(colours)]
+        across, up = places[:, 0], places[:, 1]
+        axes.scatter(across, up, s=7, color=colour, marker=mark, linewidths=0, label=name)
+    axes.set(title=title, xticks=[], yticks=[])
+    columns = 1 if len(names) <= 24 else 2
+    axes.legend(
+        loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7, ncols=columns, markerscale=1.6
+    )
+    figure.savefig(path, dpi=150)
+
+
+def _distinct_colours(count: int) -> list[tuple[float, ...]]:
+    from matplotlib import colormaps
+
+    return list(colormaps["tab10" if count <= 10 else "tab20"].colors)  # type: ignore[attr-defined]
 
 
 def _new_figure(width: float, height: float) -> "Figure | None":
