@@ -43,9 +43,9 @@ def draw_loss_curve(output: Path) -> float | None:
 
 
 def draw_reconstruction(
-    picture: "Reconstruction", names: Sequence[str], encoder: "AudioEncoder", output: Path
+    picture: "Reconstruction", names: Sequence[str], encoder: "AudioEncoder", path: Path
 ) -> None:
-    """Draws ``output/reconstruction.png``: original, masked, reconstructed, one row per clip."""
+    """Draws original, masked and reconstructed log-mel, one row per clip."""
     figure = _new_figure(12, 2.1 * len(names) + 0.6)
     if figure is None:
         return
@@ -77,7 +77,7 @@ def draw_reconstruction(
                 axes.set_xlabel("seconds")
         grid[row][0].set_ylabel(f"{name}\nmel band", fontsize=8)
         figure.colorbar(image, ax=grid[row].tolist(), label="normalised log power", pad=0.01)
-    figure.savefig(output / "reconstruction.png", dpi=130)
+    figure.savefig(path, dpi=130)
 
 
 def draw_map(

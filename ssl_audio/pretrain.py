@@ -15,12 +15,13 @@ from ssl_audio.data.manifest import write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
 from ssl_audio.data.stream import CropStream
 from ssl_audio.errors import ConfigError
+from ssl_audio.monitoring import Labelled, Monitor, MonitorConfig, draw_first_clips
 from ssl_audio.objectives import OBJECTIVES, Objective, ObjectiveConfig
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.optim import parameter_groups
 from ssl_audio.run_record import SEEN_CLIPS, write_run_record
-from ssl_audio.session import Session, TrainConfig, open_session
-from ssl_audio.training import train
+from ssl_audio.session import TrainConfig, open_session
+from ssl_audio.training import Measurement, train
 
 
 class PoolConfig(Config):
@@ -48,6 +49,7 @@ class PretrainConfig(Config):
     encoder: EncoderSettings = EncoderSettings()
     objective: ObjectiveConfig = MaskedConfig()
     train: TrainConfig = TrainConfig()
+    monitor: MonitorConfig = MonitorConfig()
 
 
 def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None:
@@ -59,6 +61,7 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
     transformers_logging.disable_progress_bar()
     corpus = PreparedCorpus.load(config.data.corpus)
     indices, pool = _choose_clips(corpus, config.data)
+    labelled = Labelled.open(config.monitor)
     seen = [corpus.clips[index] for index in indices]
     encoder_config = config.encoder.build_config()
     tokens = count_tokens(encoder_config, config.data.crop_seconds)
@@ -72,14 +75,24 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
         objective.fit(corpus, indices, config.train.seed)
     stream = CropStream(corpus, indices, config.train.seed, config.data.crop_seconds)
     groups = parameter_groups(objective, config.train.weight_decay)
-    follow = objective.after_step
-    state = train(objective, stream, groups, config.train, session, "pretrain", after_step=follow)
+    monitor = Monitor(config.monitor, objective, stream, session, labelled)
+    state = train(
+        objective,
+        stream,
+        groups,
+        config.train,
+        session,
+        "pretrain",
+        after_step=objective.after_step,
+        measurement=Measurement(config.monitor.every, monitor.measure),
+    )
     if not session.accelerator.is_main_process:
         return
     save_encoder(encoder, output)
     write_manifest(seen, output / SEEN_CLIPS)
     loss = pictures.draw_loss_curve(output)
-    _draw_reconstruction(objective, stream, session)
+    objective.eval()
+    draw_first_clips(objective, stream, session, output / "reconstruction.png")
     write_run_record(
         output,
         command="ssl_audio pretrain",
@@ -109,14 +122,3 @@ def _choose_clips(corpus: PreparedCorpus, pool: PoolConfig) -> tuple[npt.NDArray
     if not len(indices):
         raise ConfigError(f"{folds.protocol} fold {pool.fold} has no training clips")
     return indices, pool.name or f"{corpus.name}, fold {pool.fold} training clips"
-
-
-def _draw_reconstruction(objective: Objective, stream: CropStream, session: Session) -> None:
-    device = session.accelerator.device
-    batch = {name: value.to(device) for name, value in stream.__getitems__([0, 1, 2]).items()}
-    objective.eval()
-    picture = objective.reconstruct(batch)
-    if picture is None:
-        return
-    names = [stream.corpus.clips[index].clip_id for index in batch["clip_indices"].tolist()]
-    pictures.draw_reconstruction(picture, names, objective.encoder, session.output)

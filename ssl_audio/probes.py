@@ -111,12 +111,12 @@ def score_between(
 
 
 def score_within(name: ProbeName, values: Floats, labels: Strings) -> float | None:
-    """UAR of a probe across five parts of the same clips; None if a class has fewer than five.
+    """UAR of a probe across five parts of the same clips; None if there are too few of them.
 
     For what no clip of another part can tell, like who speaks: the speakers are in every part.
     """
     _, counts = np.unique(labels, return_counts=True)
-    if len(counts) < 2 or counts.min() < 5:
+    if len(counts) < 2 or counts.min() < 5 or len(labels) * 4 // 5 < _NEIGHBOURS:
         return None
     parts = StratifiedKFold(5, shuffle=True, random_state=0)
     return float(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast_object_list, send_to_device
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -67,6 +67,20 @@ class Evaluation:
     keep_only: Callable[[Collection[int]], None]
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What else to measure while training; nothing is chosen by it.
+
+    Attributes:
+        every: steps; the last step is always measured.
+        run: takes the step; on the module in eval mode without gradients, on the main process
+            alone unless the weights are sharded.
+    """
+
+    every: int
+    run: Callable[[int], dict[str, float]]
+
+
 def train(
     module: nn.Module,
     stream: Dataset,
@@ -76,6 +90,7 @@ def train(
     description: str,
     evaluation: Evaluation | None = None,
     after_step: Callable[[int, int], None] | None = None,
+    measurement: Measurement | None = None,
 ) -> TrainState:
     """Trains until ``max_steps``, from the session's checkpoint if it has one.
 
@@ -86,8 +101,9 @@ def train(
         config: how to train.
         session: from ``open_session``.
         description: of the progress bar.
-        evaluation: what to measure meanwhile.
+        evaluation: what the best step is chosen by.
         after_step: called with the step just taken and ``max_steps``.
+        measurement: what else to measure meanwhile.
 
     Raises:
         UserError: the loss is no longer finite, with the step.
@@ -135,6 +151,8 @@ def train(
             lr = optimizer.param_groups[0]["lr"] / groups[0]["lr_scale"]
             spent = {"seconds": state.seconds, "processor_seconds": state.processor_seconds}
             log.write(state.step, clips_per_step, lr, spent)
+        if measurement and (finished or state.step % measurement.every == 0):
+            log.write_line(state.step, _measure(module, measurement, state.step, accelerator))
         if evaluation and (finished or state.step % evaluation.every == 0):
             _evaluate(module, evaluation, state, accelerator, log)
         if finished or state.step % config.save_every == 0:
@@ -209,6 +227,19 @@ def _evaluate(
             evaluation.save_best(state.step)
     log.write_line(state.step, metrics)
     accelerator.wait_for_everyone()
+
+
+def _measure(
+    module: nn.Module, measurement: Measurement, step: int, accelerator: Accelerator
+) -> dict[str, float]:
+    values: dict[str, float] = {}
+    if accelerator.is_main_process or accelerator.distributed_type == DistributedType.FSDP:
+        module.eval()
+        with torch.no_grad():
+            values = measurement.run(step)
+        module.train()
+    accelerator.wait_for_everyone()
+    return values
 
 
 def _over(
