@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ssl_audio.errors import UserError
+from ssl_audio.alarm import LEVELS_OF_A_STEP, not_finite
 from ssl_audio.progress import progress_bar
 
 
@@ -36,7 +37,8 @@ class MetricsLog:
             initial=step,
             disable=not accelerator.is_main_process,
         )
-        self.bad_step = torch.full((), -1.0, device=accelerator.device)
+        # Of input, loss and gradient the first step at which it was not finite, or -1.
+        self.bad_steps = torch.full((3,), -1.0, device=accelerator.device)
         self._clear()
 
     def _clear(self) -> None:
@@ -44,30 +46,45 @@ class MetricsLog:
         self.count = 0
         self.waited = self.seconds = 0.0
 
-    def add(self, step: int, values: dict[str, Tensor], waited: float, seconds: float) -> None:
-        """Takes one step's scalars (``loss``, ``grad_norm``, ...), wait for data and time."""
+    def add(
+        self,
+        step: int,
+        values: dict[str, Tensor],
+        sound: Tensor,
+        waited: float,
+        seconds: float,
+    ) -> None:
+        """Takes what one step left.
+
+        Args:
+            step: its number.
+            values: scalars, ``loss`` and ``grad_norm`` among them.
+            sound: scalar bool, the input was finite.
+            waited: seconds, for data.
+            seconds: of the step.
+        """
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.detach().float()
-        finite = torch.isfinite(values["loss"]) & torch.isfinite(values["grad_norm"])
-        first = ~finite & (self.bad_step < 0)
-        self.bad_step = torch.where(first, float(step), self.bad_step)
+        judged = torch.stack([values["loss"].detach().float(), values["grad_norm"].float()])
+        finite = torch.cat([sound[None], judged.isfinite()])
+        self.bad_steps = torch.where(~finite & (self.bad_steps < 0), float(step), self.bad_steps)
         self.count += 1
         self.waited += waited
         self.seconds += seconds
         self.bar.update()
 
     def check_finite(self) -> None:
-        """Stops a run that is lost.
+        """Stops a run that is lost, in all processes if in one.
 
         Raises:
-            UserError: a loss or a gradient was not finite, with the first such step.
+            CollapseError: input, loss or gradient was not finite, with the first such step.
         """
-        step = int(self.bad_step.item())
-        if step >= 0:
-            raise UserError(
-                f"loss or gradient was not finite at step {step}: lower train.lr, or look for "
-                "broken audio; the last checkpoint is from before"
-            )
+        steps = self.accelerator.gather(self.bad_steps[None]).cpu()
+        if (steps < 0).all():
+            return
+        firsts = torch.where(steps < 0, torch.inf, steps).amin(0).tolist()
+        first = min(firsts)
+        raise not_finite(LEVELS_OF_A_STEP[firsts.index(first)], int(first))
 
     def write(self, step: int, clips_per_step: int, lr: float, spent: dict[str, float]) -> None:
         """Writes the means since the last line, over all processes, the speed and times spent."""
@@ -95,6 +112,14 @@ class MetricsLog:
     def close(self) -> None:
         """Ends the bar."""
         self.bar.close()
+
+
+def is_finite(batch: Any) -> Tensor:
+    """Scalar bool: no float tensor of a batch holds NaN or infinity."""
+    tensors = batch.values() if isinstance(batch, dict) else [batch]
+    floats = [value for value in tensors if torch.is_tensor(value) and value.is_floating_point()]
+    verdicts = [value.isfinite().all() for value in floats]
+    return torch.stack(verdicts).all() if verdicts else torch.tensor(True)
 
 
 def _drop_lines_after(path: Path, step: int) -> None:

@@ -10,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from ssl_audio import pictures
 from ssl_audio.build import EncoderSettings, build_encoder, count_tokens, save_encoder
+from ssl_audio.collapse import CollapseWatch, WatchConfig
 from ssl_audio.config import Config
 from ssl_audio.data.manifest import write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
@@ -50,6 +51,7 @@ class PretrainConfig(Config):
     objective: ObjectiveConfig = MaskedConfig()
     train: TrainConfig = TrainConfig()
     monitor: MonitorConfig = MonitorConfig()
+    watch: WatchConfig = WatchConfig()
 
 
 def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None:
@@ -84,6 +86,7 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
         session,
         "pretrain",
         after_step=objective.after_step,
+        watch=CollapseWatch(objective, config.watch),
         measurement=Measurement(config.monitor.every, monitor.measure),
     )
     if not session.accelerator.is_main_process:

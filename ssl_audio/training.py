@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from accelerate.utils import broadcast_object_list, send_to_device
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from ssl_audio.alarm import Watch
 from ssl_audio.checkpoint import (
     Checkpoint,
     optimizer_tensors,
@@ -20,7 +21,7 @@ from ssl_audio.checkpoint import (
     save_checkpoint,
 )
 from ssl_audio.data.stream import StepSampler, build_loader
-from ssl_audio.metrics_log import MetricsLog
+from ssl_audio.metrics_log import MetricsLog, is_finite
 from ssl_audio.objectives.base import StepOutput
 from ssl_audio.optim import learning_rate_factor
 from ssl_audio.session import Session, TrainConfig
@@ -37,6 +38,7 @@ class TrainState:
         best_step: where the tracked metric was best; None before the first evaluation.
         best_value: the metric there.
         cut: stopped by ``max_seconds`` before ``max_steps``.
+        first_look: what the watch on collapse measured before the first step.
     """
 
     step: int = 0
@@ -45,6 +47,7 @@ class TrainState:
     best_step: int | None = None
     best_value: float | None = None
     cut: bool = False
+    first_look: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,23 @@ class Measurement:
     run: Callable[[int], dict[str, float]]
 
 
+@dataclass(frozen=True)
+class Accumulated:
+    """What the micro-batches of one step left beside gradients.
+
+    Attributes:
+        metrics: the loss and the others, means over micro-batches.
+        batch: the last one.
+        sound: scalar bool, no value of any batch is NaN or infinite.
+        waited: seconds, for data.
+    """
+
+    metrics: dict[str, Tensor]
+    batch: Any
+    sound: Tensor
+    waited: float
+
+
 def train(
     module: nn.Module,
     stream: Dataset,
@@ -90,6 +110,7 @@ def train(
     description: str,
     evaluation: Evaluation | None = None,
     after_step: Callable[[int, int], None] | None = None,
+    watch: Watch | None = None,
     measurement: Measurement | None = None,
 ) -> TrainState:
     """Trains until ``max_steps``, from the session's checkpoint if it has one.
@@ -103,10 +124,11 @@ def train(
         description: of the progress bar.
         evaluation: what the best step is chosen by.
         after_step: called with the step just taken and ``max_steps``.
+        watch: on collapse; looks at the weights of before a step.
         measurement: what else to measure meanwhile.
 
     Raises:
-        UserError: the loss is no longer finite, with the step.
+        CollapseError: something is no longer finite, or the watch stops the run; with the step.
     """
     accelerator = session.accelerator
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
@@ -132,8 +154,11 @@ def train(
         started = time.perf_counter()
         _set_learning_rate(optimizer, config, state.step)
         torch.manual_seed(_step_seed(config.seed, state.step, accelerator.process_index))
-        metrics, waited = _accumulate(wrapped, loader, config.accumulation, accelerator)
+        done = _accumulate(wrapped, loader, config.accumulation, accelerator)
         norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
+        metrics = {**done.metrics, "grad_norm": norm}
+        if watch and watch.due(state.step + 1):
+            _look(watch, done, metrics, state, accelerator, log)
         prepared_optimizer.step()
         prepared_optimizer.zero_grad(set_to_none=True)
         state.step += 1
@@ -142,7 +167,7 @@ def train(
         state.seconds = before + time.perf_counter() - opened
         state.processor_seconds = processor_before + time.process_time() - processor_opened
         seconds = time.perf_counter() - started
-        log.add(state.step, {**metrics, "grad_norm": norm}, waited, seconds)
+        log.add(state.step, metrics, done.sound, done.waited, seconds)
         last = state.step == config.max_steps
         logs = last or state.step % config.log_every == 0
         state.cut = not last and _over(config.max_seconds, state.seconds, accelerator, logs)
@@ -164,18 +189,16 @@ def train(
 
 def _accumulate(
     wrapped: nn.Module, loader: Iterator[Any], accumulation: int, accelerator: Accelerator
-) -> tuple[dict[str, Tensor], float]:
-    """Gradients of one optimizer step; processes exchange them at the last micro-batch only.
-
-    Returns:
-        The loss and the other metrics, means over micro-batches; seconds waited for data.
-    """
+) -> Accumulated:
+    """Gradients of one optimizer step; processes exchange them at the last micro-batch only."""
     values: dict[str, list[Tensor]] = defaultdict(list)
+    sound = torch.ones((), dtype=torch.bool, device=accelerator.device)
     waited = 0.0
     for micro in range(accumulation):
         started = time.perf_counter()
         batch = send_to_device(next(loader), accelerator.device, non_blocking=True)
         waited += time.perf_counter() - started
+        sound = sound & is_finite(batch)
         if micro < accumulation - 1:
             with accelerator.no_sync(wrapped):
                 output = _forward_backward(wrapped, batch, accumulation, accelerator)
@@ -183,7 +206,28 @@ def _accumulate(
             output = _forward_backward(wrapped, batch, accumulation, accelerator)
         for name, value in {"loss": output.loss, **output.metrics}.items():
             values[name].append(value.detach().float())
-    return {name: torch.stack(found).mean() for name, found in values.items()}, waited
+    metrics = {name: torch.stack(found).mean() for name, found in values.items()}
+    return Accumulated(metrics, batch, sound, waited)
+
+
+def _look(
+    watch: Watch,
+    done: Accumulated,
+    metrics: dict[str, Tensor],
+    state: TrainState,
+    accelerator: Accelerator,
+    log: MetricsLog,
+) -> None:
+    """All processes judge the same means, so that all of them stop or none."""
+    log.check_finite()
+    step = state.step + 1
+    found = {"sound": done.sound.float(), **watch.measure(done.batch)}
+    found |= {name: metrics[name].float() for name in ("loss", "grad_norm")}
+    means = accelerator.reduce(torch.stack(list(found.values())), "mean").tolist()
+    values = dict(zip(found, means, strict=True))
+    state.first_look = state.first_look or values
+    log.write_line(step, {f"watch/{name}": value for name, value in values.items()})
+    watch.judge(step, values, state.first_look)
 
 
 def _forward_backward(

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,19 @@ class Reconstruction:
     masked: Tensor
     reconstructed: Tensor
     num_frames: Tensor
+
+
+@dataclass(frozen=True)
+class Level:
+    """What one stage of a model makes of a batch.
+
+    Attributes:
+        vectors: (clips, places, dim).
+        counted: (clips, places) bool, False = padding, or not asked for.
+    """
+
+    vectors: Tensor
+    counted: Tensor
 
 
 def to_float(waveform: Tensor) -> Tensor:
@@ -94,6 +108,36 @@ class Objective(nn.Module, ABC):
     def after_step(self, step: int, max_steps: int) -> None:
         """What follows the ``step``-th optimizer step, counted from 1: a teacher moves."""
 
+    def inspect(self, batch: Batch) -> dict[str, Level]:
+        """Every stage from the sound to the encoder's output, then ``inspect_learning``'s."""
+        return {**inspect_encoder(self.encoder, hear(batch)), **self.inspect_learning(batch)}
+
+    def inspect_learning(self, batch: Batch) -> dict[str, Level]:
+        """Stages that an encoder does not have: ``target``, ``prediction``, ``projection``."""
+        return {}
+
     def reconstruct(self, batch: Batch) -> Reconstruction | None:
         """Pictures of what the objective makes of hidden parts; None if it reconstructs nothing."""
         return None
+
+
+def inspect_encoder(encoder: AudioEncoder, heard: Heard) -> dict[str, Level]:
+    """Stages of an encoder that hears whole clips, nothing hidden.
+
+    The patch embedding is taken without positions, which differ from place to place when it is
+    dead; of each block it is what the block adds to its input.
+    """
+    sounding = torch.arange(heard.clean.shape[1], device=heard.clean.device)
+    audio = encoder.patch_audio(heard.clean, heard.num_samples)
+    output = encoder.encode(audio, output_hidden_states=True)
+    assert output.hidden_states is not None
+    stages = {"log_mel": audio.patches, "patch_embedding": encoder.patch_embedding(audio.patches)}
+    for number, (before, after) in enumerate(pairwise(output.hidden_states), start=1):
+        stages[f"block_{number}"] = after - before
+    valid = ~audio.padding_mask
+    return {
+        "waveform": Level(heard.clean[..., None], sounding < heard.num_samples[:, None]),
+        **{name: Level(vectors, valid) for name, vectors in stages.items()},
+        "cls": Level(output.cls[:, None], valid.any(1, keepdim=True)),
+        "embedding": Level(output.last_hidden_state, valid),
+    }

@@ -19,10 +19,10 @@ from ssl_audio.augment import add_noise, change_level, cut_view
 from ssl_audio.config import Config
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.draws import view_keys
-from ssl_audio.encoder import AudioEncoder
+from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput
 from ssl_audio.gathering import first_gathered_row, gather_with_gradient
 from ssl_audio.masking import MaskingConfig, draw_masks
-from ssl_audio.objectives.base import Batch, Heard, Objective, StepOutput, to_float
+from ssl_audio.objectives.base import Batch, Heard, Level, Objective, StepOutput, to_float
 from ssl_audio.pooling import mean_std_pool
 
 
@@ -144,7 +144,7 @@ class Contrast(nn.Module):
             padding_mask: (2 * batch, num_tokens) bool, True = ignore.
             clip_indices: (batch,) int64, equal for equal recordings.
         """
-        view_a, view_b = self.projection(mean_std_pool(tokens.float(), padding_mask)).chunk(2)
+        view_a, view_b = self.project(tokens, padding_mask).chunk(2)
         loss = self.loss(view_a, view_b, clip_indices)
         with torch.no_grad():
             a, b = (functional.normalize(view.float(), dim=1) for view in (view_a, view_b))
@@ -154,6 +154,17 @@ class Contrast(nn.Module):
                 "projection_std": a.std(dim=0).mean(),
             }
         return StepOutput(loss, metrics)
+
+    def project(self, tokens: Tensor, padding_mask: Tensor) -> Tensor:
+        """(rows, num_tokens, dim) -> (rows, projection_dim)."""
+        projected: Tensor = self.projection(mean_std_pool(tokens.float(), padding_mask))
+        return projected
+
+    def inspect(self, tokens: Tensor, padding_mask: Tensor) -> dict[str, Level]:
+        """Projections of views, as unit vectors."""
+        projection = functional.normalize(self.project(tokens, padding_mask).float(), dim=1)
+        everywhere = torch.ones(len(tokens), 1, dtype=torch.bool, device=tokens.device)
+        return {"projection": Level(projection[:, None], everywhere)}
 
 
 def hear_two_views(batch: Batch, config: ContrastConfig) -> Heard:
@@ -188,11 +199,20 @@ class ContrastiveObjective(Objective):
 
     def forward(self, batch: Batch) -> StepOutput:
         """Contrastive loss of one batch."""
-        heard = hear_two_views(batch, self.config)
-        audio = self.encoder.patch_audio(heard.changed, heard.num_samples)
-        masked = draw_masks(heard.keys, self.masking, audio.grid, audio.padding_mask)
-        output = self.encoder.encode(audio, masked)
+        output = self.encode_views(batch)
         result: StepOutput = self.contrast(
             output.last_hidden_state, output.padding_mask, batch["clip_indices"]
         )
         return result
+
+    def encode_views(self, batch: Batch) -> AudioEncoderOutput:
+        """Visible tokens of two views of every clip."""
+        heard = hear_two_views(batch, self.config)
+        audio = self.encoder.patch_audio(heard.changed, heard.num_samples)
+        masked = draw_masks(heard.keys, self.masking, audio.grid, audio.padding_mask)
+        return self.encoder.encode(audio, masked)
+
+    def inspect_learning(self, batch: Batch) -> dict[str, Level]:
+        """Projections of both views."""
+        output = self.encode_views(batch)
+        return self.contrast.inspect(output.last_hidden_state, output.padding_mask)

@@ -107,6 +107,10 @@ class DescriptorsObjective(MaskedPrediction[Descriptors]):
             found = compute_descriptors(self.encoder, heard, audio)
         return Descriptors((found.values - self.mean) / self.deviation, found.voiced)
 
+    def target_vectors(self, targets: Descriptors) -> Tensor:
+        """Their values, pitch also where there is none."""
+        return targets.values
+
     def compare(self, answers: Answers, targets: Descriptors) -> StepOutput:
         """Mean over the groups of each one's mean squared error at hidden places."""
         times = self.masking.num_masks

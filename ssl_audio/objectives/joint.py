@@ -13,7 +13,7 @@ from pydantic import Field
 from ssl_audio.config import Config
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder import AudioEncoder
-from ssl_audio.objectives.base import Batch, Ints, Objective, StepOutput
+from ssl_audio.objectives.base import Batch, Ints, Level, Objective, StepOutput
 from ssl_audio.objectives.contrastive import Contrast, ContrastConfig, hear_two_views
 from ssl_audio.objectives.forms import PREDICTIONS, AnyPredictionConfig
 from ssl_audio.objectives.prediction import MaskedPrediction
@@ -78,3 +78,12 @@ class JointObjective(Objective):
             "contrastive_loss": contrastive.detach(),
         }
         return StepOutput(predicted.loss + self.config.contrastive_weight * contrastive, metrics)
+
+    def inspect_learning(self, batch: Batch) -> dict[str, Level]:
+        """Targets and answers, and projections of views of which nothing is hidden."""
+        heard = hear_two_views(batch, self.config.contrast)
+        output = self.encoder.encode(self.encoder.patch_audio(heard.changed, heard.num_samples))
+        return {
+            **self.prediction.inspect_heard(heard),
+            **self.contrast.inspect(output.last_hidden_state, output.padding_mask),
+        }

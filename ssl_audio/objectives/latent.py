@@ -113,6 +113,10 @@ class LatentObjective(MaskedPrediction[LatentTargets]):
         variance = mean_pool((tokens - mean).square(), padding_mask)[:, None]
         return (tokens - mean) * (variance + 1e-5).rsqrt()
 
+    def target_vectors(self, targets: LatentTargets) -> Tensor:
+        """The local ones."""
+        return targets.local
+
     def compare(self, answers: Answers, targets: LatentTargets) -> StepOutput:
         """Mean squared error at hidden places, and of the cls token to the whole clip."""
         times, mask = self.masking.num_masks, answers.masked.mask

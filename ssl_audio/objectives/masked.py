@@ -53,6 +53,10 @@ class MaskedObjective(MaskedPrediction[Tensor]):
             audio = self.encoder.patch_audio(heard.clean, heard.num_samples)
         return normalise_patches(audio.patches)
 
+    def target_vectors(self, targets: Tensor) -> Tensor:
+        """As they are."""
+        return targets
+
     def compare(self, answers: Answers, targets: Tensor) -> StepOutput:
         """Mean squared error at hidden places."""
         targets = targets.repeat(self.masking.num_masks, 1, 1)

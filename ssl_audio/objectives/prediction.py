@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput, PatchedAudio
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.masking import Masked, MaskingConfig, draw_masks
-from ssl_audio.objectives.base import Batch, Heard, Objective, StepOutput, hear
+from ssl_audio.objectives.base import Batch, Heard, Level, Objective, StepOutput, hear
 from ssl_audio.patches import grid_positions
 from ssl_audio.transformer import Block, attention_bias
 
@@ -136,6 +136,10 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
     def compare(self, answers: Answers, targets: TargetsType) -> StepOutput:
         """The loss of num_masks * batch answers against the batch's targets."""
 
+    @abstractmethod
+    def target_vectors(self, targets: TargetsType) -> Tensor:
+        """(batch, num_patches, dim) of targets, for watching them."""
+
     def forward(self, batch: Batch) -> StepOutput:
         """Loss of one batch."""
         return self.learn(hear(batch))[0]
@@ -150,6 +154,20 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
             StepOutput(output.loss, {"token_std": tokens.std(dim=(0, 1)).mean(), **output.metrics}),
             answers.encoded,
         )
+
+    def inspect_learning(self, batch: Batch) -> dict[str, Level]:
+        """Targets of whole clips, and answers at the hidden places."""
+        return self.inspect_heard(hear(batch))
+
+    def inspect_heard(self, heard: Heard) -> dict[str, Level]:
+        """The same of what is heard."""
+        audio = self.encoder.patch_audio(heard.changed, heard.num_samples)
+        answers = self.answer(audio, heard.keys)
+        targets = self.target_vectors(self.make_targets(heard, audio))
+        return {
+            "target": Level(targets, ~audio.padding_mask),
+            "prediction": Level(answers.prediction, answers.masked.mask),
+        }
 
     def answer(self, audio: PatchedAudio, keys: Tensor) -> Answers:
         """Encodes and decodes under the masks that the (batch,) int64 keys draw."""

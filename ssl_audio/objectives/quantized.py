@@ -137,6 +137,10 @@ class QuantizedObjective(MaskedPrediction[Tensor]):
             codes: Tensor = self.quantizer(self.encoder, heard, audio)
         return codes
 
+    def target_vectors(self, targets: Tensor) -> Tensor:
+        """One value for each sound, 1 where it is."""
+        return functional.one_hot(targets, self.num_clusters)
+
     def compare(self, answers: Answers, targets: Tensor) -> StepOutput:
         """Cross-entropy at hidden places."""
         targets = targets.repeat(self.masking.num_masks, 1)
