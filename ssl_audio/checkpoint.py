@@ -5,6 +5,7 @@ and ``state.json``, which holds the hashes of all three. A torn or altered one i
 name and the one before it is used.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -42,8 +43,7 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, keep: int) 
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, aside / name)
         hashes = {name: file_sha256(aside / name) for name in _FILES}
         state = {"step": step, "sha256": hashes, **checkpoint.state}
-        text = json.dumps({"state": state, "state_sha256": _text_sha256(state)}, indent=1)
-        (aside / "state.json").write_text(text, encoding="utf-8")
+        (aside / "state.json").write_text(_state_text(state), encoding="utf-8")
 
     write_folder(target, write)
     load_checkpoint(target)
@@ -62,16 +62,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
         UserError: torn or altered, with what is wrong.
     """
     try:
-        document = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        state = document["state"]
-        if _text_sha256(state) != document["state_sha256"]:
-            raise UserError(f"checkpoint {path}: state.json was altered")
+        state = _read_state(path)
         for name in _FILES:
             if file_sha256(path / name) != state["sha256"][name]:
                 raise UserError(f"checkpoint {path}: {name} is torn or was altered")
         module, optimizer = (load_file(path / name) for name in _FILES)
         return Checkpoint(module, optimizer, state)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"checkpoint {path} can't be read: {error!r}") from None
@@ -102,9 +99,15 @@ def load_newest(folder: Path) -> Checkpoint | None:
 
 
 def read_states(folder: Path) -> list[dict[str, Any]]:
-    """What the checkpoints below ``folder`` say of themselves, without their tensors."""
-    files = [path / "state.json" for path in list_checkpoints(folder)]
-    return [json.loads(file.read_text(encoding="utf-8"))["state"] for file in files]
+    """What the checkpoints below ``folder`` say of themselves, without their tensors.
+
+    One that can't be resumed from says nothing.
+    """
+    states = []
+    for path in list_checkpoints(folder):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            states.append(_read_state(path))
+    return states
 
 
 def write_folder(target: Path, write: Callable[[Path], None]) -> None:
@@ -156,8 +159,17 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*")) if folder.is_dir() else []
 
 
-def _text_sha256(state: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+def _state_text(state: dict[str, Any]) -> str:
+    sha256 = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"state": state, "state_sha256": sha256}, indent=1)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    text = (path / "state.json").read_text(encoding="utf-8")
+    state: dict[str, Any] = json.loads(text)["state"]
+    if text != _state_text(state):
+        raise UserError(f"checkpoint {path}: state.json was altered")
+    return state
 
 
 def file_sha256(path: Path) -> str:

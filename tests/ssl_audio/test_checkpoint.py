@@ -1,4 +1,5 @@
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,34 @@ def test_torn_or_altered_is_refused_and_the_one_before_is_used(
     newest = load_newest(tmp_path)
     assert newest is not None and newest.state["step"] == 1
     assert "refused, using step-00000001 instead" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["module.safetensors", "optimizer.safetensors", "state.json"])
+def test_no_cut_and_no_changed_byte_goes_unseen(tmp_path: Path, name: str) -> None:
+    whole = save_checkpoint(tmp_path, 1, make(1), keep=2)
+    victim = save_checkpoint(tmp_path, 2, make(2), keep=2) / name
+    content = victim.read_bytes()
+    chance = random.Random(name)
+    harmed = [content[: chance.randrange(len(content))] for _ in range(60)]
+    for _ in range(200):
+        place, other = chance.randrange(len(content)), chance.randrange(1, 256)
+        flipped = bytes([content[place] ^ other])
+        harmed.append(content[:place] + flipped + content[place + 1 :])
+    for bad in harmed:
+        victim.write_bytes(bad)
+        with pytest.raises(UserError, match="step-00000002"):
+            load_checkpoint(victim.parent)
+    newest = load_newest(tmp_path)
+    assert newest is not None and newest.state == load_checkpoint(whole).state
+    victim.write_bytes(content)
+    assert load_checkpoint(victim.parent).state["step"] == 2
+
+
+def test_what_a_torn_state_says_is_not_believed(tmp_path: Path) -> None:
+    torn = save_checkpoint(tmp_path, 1, make(1), keep=2) / "state.json"
+    save_checkpoint(tmp_path, 2, make(2), keep=2)
+    torn.write_text(torn.read_text(encoding="utf-8")[:50], encoding="utf-8")
+    assert [state["step"] for state in read_states(tmp_path)] == [2]
 
 
 def test_no_whole_checkpoint_is_an_error_and_none_at_all_is_not(tmp_path: Path) -> None:
