@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -67,8 +68,8 @@ def test_killed_runs_resume_exactly(
     assert launched.wait() == [0] * processes, launched.said()
     expected = weights(undisturbed)
     chance = random.Random(f"{processes} {workers}")
-    lines = (undisturbed / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    seconds = json.loads(lines[-1])["seconds"] / NUM_STEPS
+    record = json.loads((undisturbed / "run.json").read_text(encoding="utf-8"))
+    seconds = record["wall_seconds"] / NUM_STEPS
     killed_at = []
     for number in range(NUM_KILLS):
         output = tmp_path / str(number)
@@ -83,6 +84,7 @@ def test_killed_runs_resume_exactly(
         assert expected.keys() == found.keys()
         different = [name for name in expected if not torch.equal(expected[name], found[name])]
         assert not different, f"killed after step {killed_at[-1]}: {different}"
+        shutil.rmtree(output)
     print(f"{processes} processes, {workers} workers, killed after steps {killed_at}: all equal")
     assert sum(step < NUM_STEPS for step in killed_at) >= 0.8 * NUM_KILLS
 
