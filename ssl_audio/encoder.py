@@ -75,6 +75,7 @@ class AudioEncoder(PreTrainedModel):
     base_model_prefix = "encoder"
     main_input_name = "waveform"
     _supports_sdpa = True
+    supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]  # noqa: RUF012  as transformers declares it
 
     def __init__(self, config: AudioEncoderConfig) -> None:

@@ -104,14 +104,17 @@ class MetricsLog:
         self._clear()
 
     def write_line(self, step: int, values: dict[str, float]) -> None:
-        """Appends one line."""
+        """Appends one line; trackers get the same values."""
         if self.accelerator.is_main_process:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
+        self.accelerator.log(values, step=step)
 
     def close(self) -> None:
-        """Ends the bar."""
+        """Ends the bar, and what trackers write."""
         self.bar.close()
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
 
 
 def is_finite(batch: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
 from ssl_audio.probing import Precision, choose_attention, choose_precision
 from ssl_audio.run_record import git_commit
+from ssl_audio.trackers import check_trackers, start_trackers
 
 
 class TrainConfig(Config):
@@ -36,11 +38,16 @@ class TrainConfig(Config):
         max_grad_norm: gradients are scaled down to this norm.
         precision: of autocast; ``auto`` measures.
         attention: form of attention; ``auto`` measures.
+        gradient_checkpointing: blocks compute what they need for the backward pass a second time
+            instead of keeping it: less memory, more time, the same gradients.
+        compile: blocks are compiled by torch when they are first used.
         num_workers: processes that assemble batches; 0 is this one.
         log_every: steps between lines of ``metrics.jsonl``.
         save_every: steps between checkpoints.
         keep_checkpoints: how many stay on disk.
         max_seconds: stop early after this time and say so; None is no limit.
+        trackers: what else gets the lines of ``metrics.jsonl``, by accelerate's name for it, e.g.
+            ``tensorboard``.
     """
 
     seed: int = 0
@@ -55,11 +62,14 @@ class TrainConfig(Config):
     max_grad_norm: float = Field(default=3.0, gt=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     attention: Literal["auto", "eager", "sdpa"] = "auto"
+    gradient_checkpointing: bool = False
+    compile: bool = False
     num_workers: int = Field(default=0, ge=0)
     log_every: int = Field(default=20, gt=0)
     save_every: int = Field(default=200, gt=0)
     keep_checkpoints: int = Field(default=2, gt=0)
     max_seconds: float | None = Field(default=None, gt=0)
+    trackers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class Session:
     checkpoint: Checkpoint | None
 
 
-_FREE_TO_CHANGE = {"num_workers", "log_every", "keep_checkpoints", "max_seconds"}
+_FREE_TO_CHANGE = {"num_workers", "log_every", "keep_checkpoints", "max_seconds", "trackers"}
 
 
 def open_session(
@@ -108,6 +118,7 @@ def open_session(
         UserError: the folder holds another run, or the checkpoint's run differs, with the key.
     """
     git_commit()  # of the code that is running, before others are made
+    check_trackers(train_config.trackers)
     state = PartialState(cpu=not torch.cuda.is_available())
     _check_num_processes(state.num_processes)
     identity = {"data_fingerprint": data_fingerprint, "num_processes": state.num_processes}
@@ -127,16 +138,28 @@ def open_session(
     chosen: dict[str, Any] = choices[0]
     torch.set_num_threads(chosen["threads"])
     output.mkdir(parents=True, exist_ok=True)
-    return Session(output, start_accelerator(chosen["precision"]), chosen, identity, checkpoint)
+    accelerator = start_accelerator(chosen["precision"], train_config.trackers, output)
+    start_trackers(accelerator, identity)
+    return Session(output, accelerator, chosen, identity, checkpoint)
 
 
-def start_accelerator(precision: Precision) -> Accelerator:
-    """Device, processes and autocast of one training, whatever another one of this process used."""
+def start_accelerator(
+    precision: Precision, trackers: Sequence[str] = (), output: Path | None = None
+) -> Accelerator:
+    """Device, processes and autocast of one training, whatever another one of this process used.
+
+    Args:
+        precision: of autocast.
+        trackers: by accelerate's names.
+        output: the run's folder, where trackers of this machine write.
+    """
     # accelerate keeps one precision for each process and has no public way to change it.
     AcceleratorState._reset_state()
     return Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="bf16" if precision == "bfloat16" else "no",
+        log_with=list(trackers) or None,
+        project_dir=output,
     )
 
 

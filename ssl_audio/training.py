@@ -25,6 +25,7 @@ from ssl_audio.metrics_log import MetricsLog, is_finite
 from ssl_audio.objectives.base import StepOutput
 from ssl_audio.optim import learning_rate_factor
 from ssl_audio.session import Session, TrainConfig
+from ssl_audio.transformer import compile_blocks, recompute_blocks
 
 
 @dataclass
@@ -131,6 +132,10 @@ def train(
         CollapseError: something is no longer finite, or the watch stops the run; with the step.
     """
     accelerator = session.accelerator
+    if config.gradient_checkpointing:
+        recompute_blocks(module)
+    if config.compile:
+        compile_blocks(module)
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
     wrapped, prepared_optimizer = accelerator.prepare(module, optimizer)
     state = _restore(module, optimizer, session)

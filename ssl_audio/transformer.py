@@ -1,9 +1,13 @@
 """Transformer blocks of the encoder and of decoders."""
 
+from functools import partial
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ssl_audio.encoder_config import AudioEncoderConfig
 
@@ -34,7 +38,7 @@ class Attention(nn.Module):
         return self.output(rearrange(mixed, "batch head token dim -> batch token (head dim)"))
 
 
-class Block(nn.Module):
+class Block(GradientCheckpointingLayer):
     """Pre-norm transformer block."""
 
     def __init__(self, config: AudioEncoderConfig) -> None:
@@ -53,6 +57,32 @@ class Block(nn.Module):
         """(batch, tokens, dim) -> the same shape."""
         tokens = tokens + self.attention(self.attention_norm(tokens), bias)
         return tokens + self.mlp(self.mlp_norm(tokens))
+
+
+def recompute_blocks(module: nn.Module) -> None:
+    """Makes the blocks in a module keep their inputs only; the backward pass computes the rest.
+
+    Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 4.
+    """
+    for block in _learning_blocks(module):
+        block.gradient_checkpointing = True
+        again = partial(checkpoint, use_reentrant=False)
+        block._gradient_checkpointing_func = again  # type: ignore[assignment]
+
+
+def compile_blocks(module: nn.Module) -> None:
+    """Makes torch compile the blocks in a module when they are first used."""
+    for block in _learning_blocks(module):
+        block.compile()
+
+
+def _learning_blocks(module: nn.Module) -> list[Block]:
+    """Not those of a teacher, which has no backward pass."""
+    return [
+        block
+        for block in module.modules()
+        if isinstance(block, Block) and next(block.parameters()).requires_grad
+    ]
 
 
 def attention_bias(padding_mask: Tensor, dtype: torch.dtype) -> Tensor:
