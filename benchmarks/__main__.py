@@ -239,5 +239,20 @@ def gate(
     typer.echo(run_gate(resolved, cli.needed(output)))
 
 
+@app.command()
+def collapse(
+    output: cli.OptionalOutputOption = None,
+    config: cli.ConfigOption = None,
+    overrides: cli.SetOption = None,
+    print_config: cli.PrintConfigOption = False,
+) -> None:
+    """Does the watch on collapse stop runs that are lost, with the right level, and no others?"""
+    from benchmarks.collapse.config import CollapseConfig
+    from benchmarks.collapse.running import run_collapse
+
+    resolved = cli.resolve(CollapseConfig, config, overrides, print_config)
+    typer.echo(run_collapse(resolved, cli.needed(output)))
+
+
 if __name__ == "__main__":
     cli.run(app, "benchmarks")

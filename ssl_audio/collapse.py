@@ -10,9 +10,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ssl_audio.alarm import CollapseError
 from ssl_audio.config import Config
+from ssl_audio.failing import find_failure
 from ssl_audio.objectives.base import Level, Objective
 from ssl_audio.pooling import mean_std_pool
+
+_FEWEST_CLIPS = 4
 
 
 class WatchConfig(Config):
@@ -20,11 +24,11 @@ class WatchConfig(Config):
 
     Attributes:
         every: optimizer steps between looks, beside the one before the first step; 0 never looks.
-        clips: of the batch, the first ones.
+        clips: of the batch, the first ones; under four of them are not compared with each other.
     """
 
     every: int = Field(default=20, ge=0)
-    clips: int = Field(default=16, gt=1)
+    clips: int = Field(default=16, gt=0)
 
 
 class CollapseWatch:
@@ -41,7 +45,11 @@ class CollapseWatch:
 
     @torch.no_grad()
     def measure(self, batch: Any) -> dict[str, Tensor]:
-        """``level/measure`` of every level, see ``measure_level``, and ``embedding/rank``."""
+        """``level/measure`` of every level, see ``measure_level``, and of some more.
+
+        ``waveform/still`` is the share of clips without any variation, ``embedding/rank`` see
+        ``effective_rank``.
+        """
         few = {name: value[: self.config.clips] for name, value in batch.items()}
         levels = self.objective.inspect(few)
         values = {
@@ -49,10 +57,20 @@ class CollapseWatch:
             for name, level in levels.items()
             for measure, value in measure_level(level).items()
         }
-        return {**values, "embedding/rank": effective_rank(levels["embedding"])}
+        values["waveform/still"] = share_of_still(levels["waveform"])
+        if len(levels["embedding"].vectors) >= _FEWEST_CLIPS:
+            values["embedding/rank"] = effective_rank(levels["embedding"])
+        return values
 
     def judge(self, step: int, values: dict[str, float], first: dict[str, float]) -> None:
-        """See ``Watch``."""
+        """See ``Watch``.
+
+        Raises:
+            CollapseError: with the first level of those in ``values`` that failed.
+        """
+        failure = find_failure(values, first)
+        if failure is not None:
+            raise CollapseError(failure.level, step, failure.what)
 
 
 def measure_level(level: Level) -> dict[str, Tensor]:
@@ -60,18 +78,22 @@ def measure_level(level: Level) -> dict[str, Tensor]:
 
     Returns:
         ``scale``, the root mean square of all values; ``over_clips``, the standard deviation over
-        clips at the same place, and ``over_places``, within a clip, both root mean squares over the
-        rest; NaN where nothing is counted, or values are not finite.
+        clips at the same place, if there are at least four, and ``over_places``, within a clip, if
+        it has several: both root mean squares over the rest, divided by the scale. All are 0 where
+        nothing is counted.
     """
     vectors = level.vectors.float()
     counted = level.counted[..., None]
-    rows = counted.sum() * vectors.shape[-1]
     kept = torch.where(counted, vectors, 0.0)
-    return {
-        "scale": (kept.square().sum() / rows).sqrt(),
-        "over_clips": _deviation(kept, counted, 0),
-        "over_places": _deviation(kept, counted, 1),
-    }
+    number = (counted.sum() * vectors.shape[-1]).clamp(1)
+    scale = (kept.square().sum() / number).sqrt()
+    unit = scale.clamp(torch.finfo(torch.float32).tiny)
+    values = {"scale": scale}
+    if len(vectors) >= _FEWEST_CLIPS:
+        values["over_clips"] = _deviation(kept, counted, 0) / unit
+    if vectors.shape[1] > 1:
+        values["over_places"] = _deviation(kept, counted, 1) / unit
+    return values
 
 
 def _deviation(kept: Tensor, counted: Tensor, axis: int) -> Tensor:
@@ -81,6 +103,14 @@ def _deviation(kept: Tensor, counted: Tensor, axis: int) -> Tensor:
     compared = counted & (number > 1)
     square = torch.where(compared, kept - mean, 0.0).square().sum()
     return (square / (compared.sum() * kept.shape[-1]).clamp(1)).sqrt()
+
+
+def share_of_still(waveform: Level) -> Tensor:
+    """Share of clips of which every counted sample is the same: scalar float32."""
+    samples = waveform.vectors[..., 0]
+    low = torch.where(waveform.counted, samples, torch.inf).amin(1)
+    high = torch.where(waveform.counted, samples, -torch.inf).amax(1)
+    return (low >= high).float().mean()
 
 
 def effective_rank(level: Level) -> Tensor:
