@@ -9,10 +9,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from ssl_audio.config import ConfigType, dump_config, load_config
-from ssl_audio.errors import ConfigError, UserError
+from ssl_audio.errors import ConfigError, Interrupted, UserError
 
 STOPPED = 130
 """The exit code that typer makes of Ctrl-C."""
+INTERRUPTED = 75
+"""EX_TEMPFAIL of sysexits.h: the same command with ``--resume`` goes on."""
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="YAML recipe; without one, the defaults in code.")
@@ -96,13 +98,19 @@ def use_device(device: str | None) -> None:
 
 
 def run(app: typer.Typer, name: str) -> None:
-    """Runs a command line: exit 0 success, 1 the check failed, 2 the user's mistake, one line."""
+    """Runs a command line: exit 0 success, 1 the check failed, 2 the user's mistake, one line.
+
+    75 is a run that was asked to stop and can be resumed.
+    """
     try:
         code = app(prog_name=f"python -m {name}", standalone_mode=False)
     except typer.TyperException as error:
         _fail(_describe_usage_error(error, f"python -m {name}"))
     except UserError as error:
         _fail(str(error))
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except OSError as error:
         _fail(_describe_os_error(error))
     except ImportError:

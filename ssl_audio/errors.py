@@ -11,3 +11,7 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """Audio, a manifest or a split that can't be used as asked."""
+
+
+class Interrupted(Exception):
+    """A run that was asked to stop and did, after a checkpoint: the command line exits with 75."""

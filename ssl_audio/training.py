@@ -21,6 +21,8 @@ from ssl_audio.checkpoint import (
     save_checkpoint,
 )
 from ssl_audio.data.stream import StepSampler, build_loader
+from ssl_audio.errors import Interrupted
+from ssl_audio.interruption import StopSignals
 from ssl_audio.metrics_log import MetricsLog, is_finite
 from ssl_audio.objectives.base import StepOutput
 from ssl_audio.optim import learning_rate_factor
@@ -130,6 +132,7 @@ def train(
 
     Raises:
         CollapseError: something is no longer finite, or the watch stops the run; with the step.
+        Interrupted: a signal asked it to stop; its checkpoint is written.
     """
     accelerator = session.accelerator
     if config.gradient_checkpointing:
@@ -155,40 +158,47 @@ def train(
     module.train()
     before, opened = state.seconds, time.perf_counter()
     processor_before, processor_opened = state.processor_seconds, time.process_time()
-    while state.step < config.max_steps and not state.cut:
-        started = time.perf_counter()
-        _set_learning_rate(optimizer, config, state.step)
-        torch.manual_seed(_step_seed(config.seed, state.step, accelerator.process_index))
-        done = _accumulate(wrapped, loader, config.accumulation, accelerator)
-        norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
-        metrics = {**done.metrics, "grad_norm": norm}
-        if watch and watch.due(state.step + 1):
-            _look(watch, done, metrics, state, accelerator, log)
-        prepared_optimizer.step()
-        prepared_optimizer.zero_grad(set_to_none=True)
-        state.step += 1
-        if after_step:
-            after_step(state.step, config.max_steps)
-        state.seconds = before + time.perf_counter() - opened
-        state.processor_seconds = processor_before + time.process_time() - processor_opened
-        seconds = time.perf_counter() - started
-        log.add(state.step, metrics, done.sound, done.waited, seconds)
-        last = state.step == config.max_steps
-        logs = last or state.step % config.log_every == 0
-        state.cut = not last and _over(config.max_seconds, state.seconds, accelerator, logs)
-        finished = last or state.cut
-        if logs or state.cut:
-            lr = optimizer.param_groups[0]["lr"] / groups[0]["lr_scale"]
-            spent = {"seconds": state.seconds, "processor_seconds": state.processor_seconds}
-            log.write(state.step, clips_per_step, lr, spent)
-        if measurement and (finished or state.step % measurement.every == 0):
-            log.write_line(state.step, _measure(module, measurement, state.step, accelerator))
-        if evaluation and (finished or state.step % evaluation.every == 0):
-            _evaluate(module, evaluation, state, accelerator, log)
-        if finished or state.step % config.save_every == 0:
-            log.check_finite()
-            _save(module, optimizer, state, session, config.keep_checkpoints, evaluation)
+    stopped = False
+    with StopSignals(accelerator) as signals:
+        while state.step < config.max_steps and not (state.cut or stopped):
+            started = time.perf_counter()
+            _set_learning_rate(optimizer, config, state.step)
+            torch.manual_seed(_step_seed(config.seed, state.step, accelerator.process_index))
+            done = _accumulate(wrapped, loader, config.accumulation, accelerator)
+            norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
+            metrics = {**done.metrics, "grad_norm": norm}
+            if watch and watch.due(state.step + 1):
+                _look(watch, done, metrics, state, accelerator, log)
+            prepared_optimizer.step()
+            prepared_optimizer.zero_grad(set_to_none=True)
+            state.step += 1
+            if after_step:
+                after_step(state.step, config.max_steps)
+            state.seconds = before + time.perf_counter() - opened
+            state.processor_seconds = processor_before + time.process_time() - processor_opened
+            seconds = time.perf_counter() - started
+            log.add(state.step, metrics, done.sound, done.waited, seconds)
+            last = state.step == config.max_steps
+            logs = last or state.step % config.log_every == 0
+            state.cut = not last and _over(config.max_seconds, state.seconds, accelerator, logs)
+            finished = last or state.cut
+            stopped = signals.agree() and not finished
+            if logs or state.cut:
+                lr = optimizer.param_groups[0]["lr"] / groups[0]["lr_scale"]
+                spent = {"seconds": state.seconds, "processor_seconds": state.processor_seconds}
+                log.write(state.step, clips_per_step, lr, spent)
+            if measurement and (finished or state.step % measurement.every == 0):
+                log.write_line(state.step, _measure(module, measurement, state.step, accelerator))
+            if evaluation and (finished or state.step % evaluation.every == 0):
+                _evaluate(module, evaluation, state, accelerator, log)
+            if finished or stopped or state.step % config.save_every == 0:
+                log.check_finite()
+                _save(module, optimizer, state, session, config.keep_checkpoints, evaluation)
     log.close()
+    if stopped:
+        raise Interrupted(
+            f"asked to stop: checkpoint of step {state.step} written, go on with --resume"
+        )
     return state
 
 

@@ -1,0 +1,59 @@
+"""Signals that ask a run to stop: it writes a checkpoint after the step it is in and leaves.
+
+Schedulers send SIGTERM or SIGUSR1 some time before they take a machine away.
+"""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
+
+class StopSignals:
+    """Hears them while it is entered; outside of a program's main thread it hears none.
+
+    Args:
+        accelerator: whose processes stop together, whichever of them was asked.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.asked = False
+        self._asked_anywhere: Tensor | None = None
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is threading.main_thread():
+            self._former = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, former in self._former.items():
+            signal.signal(number, former)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def agree(self) -> bool:
+        """Whether to stop after this step: to be called once a step, by all processes.
+
+        Several processes stop one step after the first of them was asked: what they said is read a
+        step later, so that no device has to be waited for.
+        """
+        if self.accelerator.num_processes == 1:
+            return self.asked
+        said = self._asked_anywhere
+        asked = torch.tensor(float(self.asked), device=self.accelerator.device)
+        self._asked_anywhere = self.accelerator.reduce(asked, "sum")
+        return said is not None and said.item() > 0
