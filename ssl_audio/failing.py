@@ -13,6 +13,8 @@ LEAST_SPREAD_LEFT = {"target": 0.6, "embedding": 0.5}
 """Deviation over clips as a share of what it was at the first look, per level."""
 LEAST_RANK = 1.5
 """Effective rank of pooled embeddings."""
+LEAST_SCALE = 1e-6
+"""Of any stage but the waveform."""
 LEAST_SCALE_LEFT, MOST_SCALE = 0.01, 1e4
 """Scale of a stage as a share of what it was at the first look."""
 LOG_MEL_SCALES = 0.1, 30.0
@@ -55,7 +57,7 @@ def judge_spread(level: str, values: dict[str, float]) -> str | None:
     scale = values[f"{level}/scale"]
     if not math.isfinite(scale):
         return "was not finite"
-    if scale == 0:
+    if scale == 0 or (scale < LEAST_SCALE and level != "waveform"):
         return "was zero, or asked for nowhere,"
     if level == "log_mel" and not LOG_MEL_SCALES[0] <= scale <= LOG_MEL_SCALES[1]:
         return f"had a scale of {scale:.2g} where about 1 is expected"

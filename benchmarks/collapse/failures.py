@@ -217,11 +217,23 @@ def _of_targets() -> list[Case]:
             PROJECTED,
             build=fill_buffer("quantizer.projection", 0.0),
         ),
+        Case("codes all equal", ("target",), PROJECTED, build=fill_buffer("quantizer.codes", 0.25)),
         Case(
             "descriptors constant", ("target",), DESCRIPTORS, build=fill_buffer("deviation", 1e12)
         ),
+        Case(
+            "nearest to one centre",
+            ("target",),
+            QUANTIZED,
+            build=fill_buffer("quantizer.mean", 1e9),
+        ),
         Case("targets fade under a falling loss", ("target",), fading, hold=scale("teacher", 0.96)),
-        Case("codes all equal", ("target",), PROJECTED, build=fill_buffer("quantizer.codes", 0.25)),
+        Case(
+            "teacher's last block drowned by its bias",
+            ("target",),
+            fading,
+            hold=fill("teacher.blocks.2.mlp.2", bias=1e3),
+        ),
     ]
 
 
