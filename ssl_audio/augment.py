@@ -54,12 +54,72 @@ def add_noise(
         view: each has noise of its own.
     """
     draws = uniform(keys, Stream.NOISE, waveform.shape[1] + 1, view)
-    snr_db = least_snr_db + _NOISE_RANGE_DB * draws[:, :1]
-    power = waveform.square().sum(1, keepdim=True) / num_samples[:, None].clamp(1)
-    # Uniform noise in [-1, 1] has a power of 1/3.
-    scale = (3 * power * 10 ** (-snr_db / 10)).sqrt()
-    sounding = torch.arange(waveform.shape[1], device=waveform.device) < num_samples[:, None]
-    return waveform + scale * (2 * draws[:, 1:] - 1) * sounding
+    noise = (2 * draws[:, 1:] - 1) * _sounding(waveform, num_samples)
+    return _add_at(waveform, noise, least_snr_db + _SNR_RANGE_DB * draws[:, :1])
 
 
-_NOISE_RANGE_DB = 30.0
+def mix_clip(
+    waveform: Tensor,
+    num_samples: Tensor,
+    background: Tensor,
+    keys: Tensor,
+    least_snr_db: float,
+    view: int,
+) -> Tensor:
+    """Another recording, softer by a ratio drawn between ``least_snr_db`` and 30 dB more.
+
+    Args:
+        waveform: (batch, samples) float32, zero after each clip's end.
+        num_samples: (batch,) int64 true lengths; what pads a clip stays silent.
+        background: (batch, samples) float32; one that is silent changes nothing.
+        keys: (batch,) int64.
+        least_snr_db: level of the clip over the loudest background.
+        view: each has a ratio of its own.
+    """
+    snr_db = least_snr_db + _SNR_RANGE_DB * uniform(keys, Stream.BACKGROUND_LEVEL, 1, view)
+    return _add_at(waveform, background * _sounding(waveform, num_samples), snr_db)
+
+
+def change_speed(
+    waveform: Tensor, num_samples: Tensor, keys: Tensor, most: float, view: int
+) -> tuple[Tensor, Tensor]:
+    """Every clip played faster or slower by a factor of up to 1 + ``most``: pitch and tempo change.
+
+    Both carry emotion, so this is for those who want it away. Samples between samples are read off
+    a straight line, which at small factors dampens the highest octave only.
+
+    Args:
+        waveform: (batch, samples), padded at its end.
+        num_samples: (batch,) int64 true lengths.
+        keys: (batch,) int64.
+        most: 0 changes nothing.
+        view: each has a factor of its own.
+
+    Returns:
+        (batch, samples) float32, slow clips cut at its end, and the (batch,) int64 true lengths.
+    """
+    exponent = 2 * uniform(keys, Stream.SPEED, 1, view).double() - 1
+    factor = (1 + most) ** exponent
+    places = torch.arange(waveform.shape[1], device=waveform.device) * factor
+    before = places.long().clamp(max=waveform.shape[1] - 1)
+    after = (before + 1).clamp(max=waveform.shape[1] - 1)
+    share = (places - before).float()
+    played = waveform.take_along_dim(before, 1) * (1 - share)
+    played = played + waveform.take_along_dim(after, 1) * share
+    lengths = ((num_samples - 1) / factor[:, 0]).long() + 1
+    lengths = lengths.clamp(max=waveform.shape[1])
+    return played * _sounding(played, lengths), lengths
+
+
+def _sounding(waveform: Tensor, num_samples: Tensor) -> Tensor:
+    """(batch, samples) bool, False after each clip's end."""
+    return torch.arange(waveform.shape[1], device=waveform.device) < num_samples[:, None]
+
+
+def _add_at(waveform: Tensor, other: Tensor, snr_db: Tensor) -> Tensor:
+    """Adds another sound at (batch, 1) decibels below the waveform, by the energy of both."""
+    energy, added = (sound.square().sum(1, keepdim=True) for sound in (waveform, other))
+    return waveform + (energy / added.clamp(1e-12) * 10 ** (-snr_db / 10)).sqrt() * other
+
+
+_SNR_RANGE_DB = 30.0

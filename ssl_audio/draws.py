@@ -22,6 +22,9 @@ class Stream(IntEnum):
     VIEW = 4
     LEVEL = 5
     NOISE = 6
+    SPEED = 7
+    BACKGROUND = 8
+    BACKGROUND_LEVEL = 9
 
 
 def draw_keys(seed: int, passes: Tensor, clip_indices: Tensor) -> Tensor:

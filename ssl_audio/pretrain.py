@@ -75,7 +75,8 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
     objective: Objective = OBJECTIVES[config.objective.kind](encoder, config.objective)
     if session.checkpoint is None:  # else the checkpoint holds what was measured
         objective.fit(corpus, indices, config.train.seed)
-    stream = CropStream(corpus, indices, config.train.seed, config.data.crop_seconds)
+    seconds, mixes = config.data.crop_seconds, objective.needs_background
+    stream = CropStream(corpus, indices, config.train.seed, seconds, mixes)
     groups = parameter_groups(objective, config.train.weight_decay)
     monitor = Monitor(config.monitor, objective, stream, session, labelled)
     state = train(

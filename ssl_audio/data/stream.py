@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.draws import Stream, draw_keys, uniform
+from ssl_audio.draws import Stream, draw_keys, uniform, view_keys
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,36 @@ class CropStream(Dataset):
         indices: (num_clips,) positions in the corpus of the clips to draw from.
         seed: with the draw's number it decides everything.
         crop_seconds: length of every crop; shorter clips are padded with zeros at their end.
+        with_background: another clip's crop comes with each one, for mixing it in.
     """
 
     corpus: PreparedCorpus
     indices: npt.NDArray[np.int64]
     seed: int
     crop_seconds: float
+    with_background: bool = False
 
     def __getitems__(self, draws: Sequence[int]) -> dict[str, Tensor]:
         """A ``Batch`` of the draws with these numbers, on the CPU."""
         passes, chosen = chosen_clips(draws, self.seed, len(self.indices))
         clips = self.indices[chosen]
         keys = draw_keys(self.seed, torch.from_numpy(passes), torch.from_numpy(clips))
+        waveform, num_samples = self._cut(clips, keys)
+        batch = {
+            "waveform": waveform,
+            "num_samples": num_samples,
+            "keys": keys,
+            "clip_indices": torch.from_numpy(clips),
+        }
+        if self.with_background:
+            drawn = uniform(keys, Stream.BACKGROUND, 1)[:, 0].double().numpy()
+            others = self.indices[(drawn * len(self.indices)).astype(np.int64)]
+            of_another = view_keys(keys, int(Stream.BACKGROUND))
+            batch["background"], batch["background_samples"] = self._cut(others, of_another)
+        return batch
+
+    def _cut(self, clips: npt.NDArray[np.int64], keys: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, samples) int16 crops and their (batch,) int64 true lengths."""
         crop = round(self.crop_seconds * SAMPLE_RATE)
         lengths = self.corpus.num_samples[clips]
         starts = choose_crops(keys, lengths, crop)
@@ -44,12 +62,7 @@ class CropStream(Dataset):
         for row, clip, start in zip(waveform, clips, starts, strict=True):
             part = self.corpus.views[clip][start : start + crop]
             row[: len(part)] = part
-        return {
-            "waveform": torch.from_numpy(waveform),
-            "num_samples": torch.from_numpy(np.minimum(lengths, crop)),
-            "keys": keys,
-            "clip_indices": torch.from_numpy(clips),
-        }
+        return torch.from_numpy(waveform), torch.from_numpy(np.minimum(lengths, crop))
 
 
 def choose_crops(

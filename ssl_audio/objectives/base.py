@@ -16,7 +16,8 @@ Ints = npt.NDArray[np.int64]
 
 Batch = dict[str, Tensor]
 """What a stream yields, on the device: ``waveform`` (batch, samples) int16 at 16 kHz,
-``num_samples``, ``keys`` (see ``draws``) and ``clip_indices`` (batch,) int64."""
+``num_samples``, ``keys`` (see ``draws``) and ``clip_indices`` (batch,) int64; to objectives that
+need it also ``background`` and ``background_samples``, a crop of another clip for each one."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ class Objective(nn.Module, ABC):
     """A module that holds an encoder, takes a ``Batch`` and returns a ``StepOutput``."""
 
     encoder: AudioEncoder
+
+    @property
+    def needs_background(self) -> bool:
+        """Whether batches have to bring another clip for each one."""
+        return False
 
     @abstractmethod
     def forward(self, batch: Batch) -> StepOutput:

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_audio.augment import add_noise, change_level, cut_view
+from ssl_audio.augment import add_noise, change_level, change_speed, cut_view, mix_clip
 from ssl_audio.config import Config
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.draws import view_keys
@@ -37,6 +37,9 @@ class ContrastConfig(Config):
         projection_dim: of the vectors that are compared.
         level_db: most that a view is made louder or softer.
         least_snr_db: signal to noise of the noisiest views; None adds no noise.
+        least_background_db: level of a view over the loudest other clip that is mixed in; None
+            mixes none in.
+        most_speed: by which views are played faster or slower, as a share; changes pitch.
     """
 
     positives: Literal["same_clip", "same_crop"] = "same_clip"
@@ -46,6 +49,8 @@ class ContrastConfig(Config):
     projection_dim: int = Field(default=128, gt=0)
     level_db: float = Field(default=6.0, ge=0)
     least_snr_db: float | None = 10.0
+    least_background_db: float | None = None
+    most_speed: float = Field(default=0.0, ge=0, lt=1)
 
 
 class ContrastiveConfig(ContrastConfig):
@@ -181,7 +186,15 @@ def _hear_view(batch: Batch, config: ContrastConfig, view: int) -> Heard:
     clean, num_samples = cut_view(
         to_float(batch["waveform"]), batch["num_samples"], keys, length, place
     )
+    if config.most_speed:
+        # What is told of hidden places is told of the speed that is heard.
+        clean, num_samples = change_speed(clean, num_samples, keys, config.most_speed, view)
     changed = change_level(clean, keys, config.level_db, view)
+    if config.least_background_db is not None:
+        other, _ = cut_view(
+            to_float(batch["background"]), batch["background_samples"], keys, length, view
+        )
+        changed = mix_clip(changed, num_samples, other, keys, config.least_background_db, view)
     if config.least_snr_db is not None:
         changed = add_noise(changed, num_samples, keys, config.least_snr_db, view)
     return Heard(clean, changed, num_samples, view_keys(keys, view))
@@ -196,6 +209,11 @@ class ContrastiveObjective(Objective):
         self.config = config
         self.masking = MaskingConfig(mask_ratio=config.mask_ratio)
         self.contrast = Contrast(encoder.config.hidden_size, config)
+
+    @property
+    def needs_background(self) -> bool:
+        """If other clips are mixed in."""
+        return self.config.least_background_db is not None
 
     def forward(self, batch: Batch) -> StepOutput:
         """Contrastive loss of one batch."""

@@ -52,6 +52,11 @@ class JointObjective(Objective):
         """The prediction's, which holds its weights once."""
         return self.prediction.encoder
 
+    @property
+    def needs_background(self) -> bool:
+        """If other clips are mixed into views."""
+        return self.config.contrast.least_background_db is not None
+
     def fit(self, corpus: PreparedCorpus, indices: Ints, seed: int) -> None:
         """The prediction's."""
         self.prediction.fit(corpus, indices, seed)
