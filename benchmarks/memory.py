@@ -1,5 +1,6 @@
 """Peak memory of one run among others of a process; elsewhere than on Linux, of all so far."""
 
+import ctypes
 import resource
 import sys
 from contextlib import suppress
@@ -21,3 +22,17 @@ def peak_mebibytes() -> float:
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def resident_mebibytes() -> float:
+    """The memory that is held now; where the system does not tell, the most so far."""
+    with suppress(OSError):
+        lines = (_PROCESS / "status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 2**10
+    return peak_mebibytes()
+
+
+def give_back_freed() -> None:
+    """Has the C library return what was freed, so that it does not count as held, where it can."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

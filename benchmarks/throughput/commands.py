@@ -45,6 +45,34 @@ def data(
 
 
 @app.command()
+def pretrain(
+    corpus: Annotated[
+        Path | None,
+        typer.Option("--corpus", help="A prepared one; default: synthetic speech of an hour."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=2, help="Clips.")] = 64,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="One more warms up.")] = 5,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Of each system a round.")] = 3,
+    json: JsonOption = None,
+) -> None:
+    """Training steps of ours beside ViTMAE and wav2vec 2.0 of the same width and depth."""
+    from benchmarks.throughput.crops import write_long_corpus
+    from benchmarks.throughput.pretraining import measure_pretraining
+    from ssl_audio.data.prepared import PreparedCorpus
+
+    with TemporaryDirectory() as folder:
+        opened = (
+            PreparedCorpus.load(corpus)
+            if corpus is not None
+            else write_long_corpus(Path(folder) / "generated", 1)
+        )
+        report = measure_pretraining(opened, batch_size, rounds, steps)
+    if json is not None:
+        report.save(json)
+    typer.echo(report.describe())
+
+
+@app.command()
 def prepare(
     folder: Annotated[
         Path, typer.Option("--folder", help="Where there is room; emptied again afterwards.")

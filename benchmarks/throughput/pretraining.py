@@ -1,0 +1,312 @@
+"""``throughput pretrain``: whole training steps of ours and of what a user would pick instead.
+
+Every system takes steps in turn, round by round, so that what the machine does meanwhile meets all
+of them alike; so does the matrix product that the floor is taken from.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.memory import forget_peak, give_back_freed, peak_mebibytes, resident_mebibytes
+from benchmarks.throughput.rivals import PICTURE_SECONDS, build_vit_mae, build_wav2vec2
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.stream import CropStream, StepSampler, build_loader
+from ssl_audio.encoder import AudioEncoder
+from ssl_audio.encoder_config import AudioEncoderConfig, Size
+from ssl_audio.objectives import OBJECTIVES
+from ssl_audio.objectives.latent import LatentConfig
+from ssl_audio.objectives.masked import MaskedConfig
+from ssl_audio.optim import parameter_groups
+from ssl_audio.probing import Precision, choose_attention
+from ssl_audio.progress import progress_bar
+
+CLIP_SECONDS = 3.0
+LONGEST = 10**6
+
+
+@dataclass(frozen=True)
+class System:
+    """One way of pretraining, ready to take steps.
+
+    Attributes:
+        name: as the table prints it.
+        module: that learns.
+        loss: of a new batch, and the seconds that were waited for it.
+        clips: of a batch.
+        views: masked views of a batch.
+        seconds: of audio in a clip.
+        precision: of autocast.
+        after_step: what follows an optimizer step.
+    """
+
+    name: str
+    module: nn.Module
+    loss: Callable[[], tuple[Tensor, float]]
+    clips: int
+    views: int
+    seconds: float
+    precision: Precision
+    after_step: Callable[[int, int], None] = lambda step, max_steps: None
+
+
+@dataclass(frozen=True)
+class Row:
+    """How fast a system trains; rates are medians over rounds, with the slowest and fastest.
+
+    Attributes:
+        system: its name.
+        precision: of autocast.
+        parameters: weights that learn.
+        batch_size: clips of a step.
+        audio_seconds_per_second: of clips, per second of wall time.
+        slowest, fastest: the same, of single rounds.
+        clips_per_second: of wall time.
+        views_per_second: masked views of clips.
+        flops_per_clip: floating-point operations of the model, forward and backward.
+        share_of_matmul_peak: model FLOP/s over the best bfloat16 matrix product of its own shapes
+            in the same rounds.
+        data_wait_fraction: of the wall time.
+        peak_mebibytes: of its first step above what was resident before: activations, gradients
+            and the optimizer's state.
+    """
+
+    system: str
+    precision: str
+    parameters: int
+    batch_size: int
+    audio_seconds_per_second: float
+    slowest: float
+    fastest: float
+    clips_per_second: float
+    views_per_second: float
+    flops_per_clip: float
+    share_of_matmul_peak: float
+    data_wait_fraction: float
+    peak_mebibytes: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every system of one run."""
+
+    threads: int
+    rounds: int
+    rows: tuple[Row, ...]
+
+    def describe(self) -> str:
+        """A table for the terminal."""
+        lines = [
+            f"{self.threads} threads, {self.rounds} rounds; audio-seconds trained on per second",
+            f"{'system':<42}{'audio-s/s':>10}{'slowest':>9}{'fastest':>9}{'clips/s':>9}"
+            f"{'views/s':>9}{'of peak':>9}{'wait':>8}{'MiB':>7}",
+        ]
+        lines += [
+            f"{row.system:<42}{row.audio_seconds_per_second:>10.1f}{row.slowest:>9.1f}"
+            f"{row.fastest:>9.1f}{row.clips_per_second:>9.1f}{row.views_per_second:>9.1f}"
+            f"{row.share_of_matmul_peak:>9.1%}{row.data_wait_fraction:>8.2%}"
+            f"{row.peak_mebibytes:>7.0f}"
+            for row in self.rows
+        ]
+        return "\n".join(lines)
+
+    def save(self, path: Path) -> None:
+        """Writes every figure as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def measure_pretraining(corpus: PreparedCorpus, batch_size: int, rounds: int, steps: int) -> Report:
+    """Times every system in turn.
+
+    Args:
+        corpus: prepared, for the crops of ours.
+        batch_size: clips of a step.
+        rounds: that count; one more warms up.
+        steps: of each system in a round.
+    """
+    systems = list_systems(corpus, batch_size)
+    return time_systems(systems, rounds, steps)
+
+
+def list_systems(corpus: PreparedCorpus, batch_size: int) -> list[System]:
+    """Ours and the others, the tiny size unless said."""
+    tiny = AudioEncoderConfig.of_size("tiny")
+    ours = MaskedConfig()
+    half: Precision = "bfloat16"
+    single: Precision = "float32"
+    rows = [
+        build_ours(corpus, "masked", "tiny", ours, batch_size, PICTURE_SECONDS, half),
+        build_ours(corpus, "masked", "tiny", ours, batch_size, PICTURE_SECONDS, single),
+    ]
+    for precision in (half, single):
+        short = "bf16" if precision == half else "f32"
+        for decoder, which in ((ours, "our decoder"), (None, "as shipped")):
+            built = build_vit_mae(tiny, decoder, batch_size)
+            name = f"ViTMAE, {which}, {short}"
+            rows.append(_rival(name, *built, batch_size, precision))
+        built = build_wav2vec2(tiny, batch_size, PICTURE_SECONDS)
+        rows.append(_rival(f"wav2vec 2.0, {short}", *built, batch_size, precision))
+    for masks in (1, 4, 8):
+        latent = LatentConfig(num_masks=masks)
+        name = f"latent, {masks} masks"
+        rows.append(build_ours(corpus, name, "tiny", latent, batch_size, CLIP_SECONDS, half))
+    rows.append(build_ours(corpus, "masked", "small", ours, batch_size, CLIP_SECONDS, half))
+    latent = LatentConfig(num_masks=4)
+    rows.append(
+        build_ours(corpus, "latent, 4 masks", "small", latent, batch_size, CLIP_SECONDS, half)
+    )
+    return rows
+
+
+def build_ours(
+    corpus: PreparedCorpus,
+    name: str,
+    size: Size,
+    config: Any,
+    batch_size: int,
+    seconds: float,
+    precision: Precision,
+) -> System:
+    """One of our objectives, fed from the prepared corpus as a run is."""
+    shape = AudioEncoderConfig.of_size(size)
+    tokens = round(seconds * 25)
+    form = choose_attention(shape, tokens, torch.device("cpu"), precision)
+    objective = OBJECTIVES[config.kind](AudioEncoder(shape.with_attention(form)), config).train()
+    indices = np.flatnonzero(corpus.num_samples >= seconds * 16_000)
+    stream = CropStream(corpus, indices, 0, seconds)
+    sampler = StepSampler(batch_size, 1, 0, LONGEST, 0, 1)
+    loader: list[Iterator[Any]] = []
+
+    def loss() -> tuple[Tensor, float]:
+        started = time.perf_counter()
+        if not loader:
+            loader.append(iter(build_loader(stream, sampler, 0)))
+        batch = next(loader[0])
+        waited = time.perf_counter() - started
+        return objective(batch).loss, waited
+
+    short = "bf16" if precision == "bfloat16" else "f32"
+    views = batch_size * getattr(config, "num_masks", 1)
+    title = f"ours, {name}, {size}, {short}"
+    return System(
+        title, objective, loss, batch_size, views, seconds, precision, objective.after_step
+    )
+
+
+def _rival(
+    name: str, module: nn.Module, loss: Callable[[], Tensor], batch_size: int, precision: Precision
+) -> System:
+    return System(
+        name, module, lambda: (loss(), 0.0), batch_size, batch_size, PICTURE_SECONDS, precision
+    )
+
+
+def time_systems(systems: Sequence[System], rounds: int, steps: int) -> Report:
+    """Steps of every system in turn, and matrix products of its shapes between them."""
+    trainers = [Trainer(system) for system in systems]
+    times: dict[str, list[float]] = {system.name: [] for system in systems}
+    peaks: dict[str, list[float]] = {system.name: [] for system in systems}
+    with progress_bar((rounds + 1) * len(systems), "pretrain", "block") as bar:
+        for number in range(rounds + 1):
+            for trainer in trainers:
+                name = trainer.system.name
+                seconds = trainer.run(steps)
+                peak = time_matmul(trainer.system)
+                if number:  # the first round warms up
+                    times[name].append(seconds / steps)
+                    peaks[name].append(peak)
+                else:
+                    trainer.waited = trainer.spent = 0.0
+                bar.update()
+    rows = tuple(_row(trainer, times, peaks) for trainer in trainers)
+    return Report(torch.get_num_threads(), rounds, rows)
+
+
+class Trainer:
+    """Takes whole training steps: batch, forward, backward, clipping, AdamW."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        groups = [
+            {name: value for name, value in group.items() if name != "lr_scale"}
+            for group in parameter_groups(system.module, 0.05)
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
+        self.weights = [weight for group in groups for weight in group["params"]]
+        self.waited = self.spent = 0.0
+        give_back_freed()
+        forget_peak()
+        before = resident_mebibytes()
+        with FlopCounterMode(display=False) as counter:
+            self.step()
+        self.peak_mebibytes = peak_mebibytes() - before
+        self.flops_per_clip = counter.get_total_flops() / system.clips
+
+    def step(self) -> float:
+        """One step; returns the seconds waited for its batch."""
+        half = self.system.precision == "bfloat16"
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss, waited = self.system.loss()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights, 3.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.system.after_step(1, LONGEST)
+        return waited
+
+    def run(self, steps: int) -> float:
+        """Seconds that some steps took."""
+        started = time.perf_counter()
+        for _ in range(steps):
+            self.waited += self.step()
+        seconds = time.perf_counter() - started
+        self.spent += seconds
+        return seconds
+
+
+def time_matmul(system: System, repeats: int = 3) -> float:
+    """FLOP/s of the best bfloat16 matrix product with the shapes of the system's feed-forward."""
+    config: Any = getattr(system.module, "encoder", system.module).config
+    dim = config.hidden_size
+    wide = getattr(config, "intermediate_size", 4 * dim)
+    rows = max(64, system.views * round(system.seconds * 25 / 4))
+    best = 0.0
+    for inner, outer in ((dim, wide), (wide, dim), (dim, 3 * dim)):
+        tokens = torch.randn(rows, inner, dtype=torch.bfloat16)
+        weight = torch.randn(inner, outer, dtype=torch.bfloat16)
+        for _ in range(repeats):
+            started = time.perf_counter()
+            _ = tokens @ weight
+            best = max(best, 2 * rows * inner * outer / (time.perf_counter() - started))
+    return best
+
+
+def _row(trainer: Trainer, times: dict[str, list[float]], peaks: dict[str, list[float]]) -> Row:
+    system = trainer.system
+    steps = np.array(times[system.name])
+    rates = system.clips * system.seconds / steps
+    step = float(np.median(steps))
+    flops = trainer.flops_per_clip * system.clips / step
+    return Row(
+        system=system.name,
+        precision=system.precision,
+        parameters=sum(weight.numel() for weight in trainer.weights),
+        batch_size=system.clips,
+        audio_seconds_per_second=float(np.median(rates)),
+        slowest=float(rates.min()),
+        fastest=float(rates.max()),
+        clips_per_second=system.clips / step,
+        views_per_second=system.views / step,
+        flops_per_clip=trainer.flops_per_clip,
+        share_of_matmul_peak=flops / float(np.median(peaks[system.name])),
+        data_wait_fraction=trainer.waited / trainer.spent,
+        peak_mebibytes=trainer.peak_mebibytes,
+    )

@@ -1,0 +1,91 @@
+"""What a user would pretrain with instead: transformers' ViTMAE and wav2vec 2.0, built alike.
+
+They have the width, depth and heads of our encoder and begin with random weights. ViTMAE is given
+the same 81 patches of 256 log-mel values as a picture of 144 x 144 that is ready in memory, so that
+the front end costs it nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import ViTMAEConfig, ViTMAEForPreTraining, Wav2Vec2Config, Wav2Vec2ForPreTraining
+from transformers.models.wav2vec2.modeling_wav2vec2 import (
+    _compute_mask_indices,
+    _sample_negative_indices,
+)
+
+from ssl_audio.encoder_config import AudioEncoderConfig
+from ssl_audio.objectives.masked import MaskedConfig
+
+PICTURE_SIDE, PATCH_SIDE = 144, 16
+"""81 patches of 256 values, as many as 3.24 s have at 64 mel bands and 40 ms."""
+PICTURE_SECONDS = 3.24
+
+Loss = Callable[[], Tensor]
+
+
+def build_vit_mae(
+    shape: AudioEncoderConfig, decoder: MaskedConfig | None, batch_size: int
+) -> tuple[nn.Module, Loss]:
+    """A masked autoencoder of pictures, and its loss on a batch.
+
+    Args:
+        shape: width, depth and heads of the encoder.
+        decoder: size of the decoder and share of hidden patches; None is as shipped (8 blocks of
+            512, three quarters hidden).
+        batch_size: pictures.
+    """
+    sizes: dict[str, Any] = {}
+    if decoder is not None:
+        sizes = {
+            "decoder_hidden_size": decoder.decoder_dim,
+            "decoder_num_hidden_layers": decoder.decoder_layers,
+            "decoder_num_attention_heads": decoder.decoder_heads,
+            "decoder_intermediate_size": 4 * decoder.decoder_dim,
+            "mask_ratio": decoder.mask_ratio,
+        }
+    config = ViTMAEConfig(
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.num_hidden_layers,
+        num_attention_heads=shape.num_attention_heads,
+        intermediate_size=shape.mlp_ratio * shape.hidden_size,
+        image_size=PICTURE_SIDE,
+        patch_size=PATCH_SIDE,
+        num_channels=1,
+        norm_pix_loss=True,
+        **sizes,
+    )
+    model = ViTMAEForPreTraining(config).train()
+    pictures = torch.randn(batch_size, 1, PICTURE_SIDE, PICTURE_SIDE)
+    return model, lambda: model(pictures).loss
+
+
+def build_wav2vec2(
+    shape: AudioEncoderConfig, batch_size: int, seconds: float
+) -> tuple[nn.Module, Loss]:
+    """wav2vec 2.0 with its contrastive loss, masks and negatives drawn as its authors do."""
+    config = Wav2Vec2Config(
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.num_hidden_layers,
+        num_attention_heads=shape.num_attention_heads,
+        intermediate_size=shape.mlp_ratio * shape.hidden_size,
+        layerdrop=0.0,
+    )
+    model = Wav2Vec2ForPreTraining(config).train()
+    waveform = torch.randn(batch_size, round(seconds * 16_000))
+    length = int(model._get_feat_extract_output_lengths(waveform.shape[1]))
+
+    def loss() -> Tensor:
+        masked = _compute_mask_indices((batch_size, length), 0.65, 10, min_masks=2)
+        negatives = _sample_negative_indices((batch_size, length), config.num_negatives, masked)
+        output = model(
+            waveform,
+            mask_time_indices=torch.from_numpy(masked),
+            sampled_negative_indices=torch.from_numpy(np.asarray(negatives)),
+        )
+        return output.loss / masked.sum()
+
+    return model, loss

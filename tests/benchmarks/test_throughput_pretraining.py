@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks.throughput.pretraining import System, build_ours, time_systems
+from benchmarks.throughput.rivals import build_vit_mae, build_wav2vec2
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.encoder_config import AudioEncoderConfig
+from ssl_audio.objectives.masked import MaskedConfig
+
+SHAPE = AudioEncoderConfig(hidden_size=32, num_attention_heads=2, num_hidden_layers=2)
+
+
+class Product(nn.Module):
+    """One matrix product, whose operations are known."""
+
+    config = SHAPE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(32, 128, bias=False)
+
+    def loss(self) -> Tensor:
+        return self.layer(torch.ones(8, 32)).square().mean()
+
+
+def test_rates_and_operations_are_those_of_the_steps(tmp_path: Path) -> None:
+    product = Product()
+    before = product.layer.weight.detach().clone()
+    system = System("product", product, lambda: (product.loss(), 0.0), 8, 16, 2.0, "float32")
+    report = time_systems([system], rounds=3, steps=2)
+    (row,) = report.rows
+    # Forward and the weight's gradient: two products of 2 * 8 * 32 * 128; none for the input.
+    assert row.flops_per_clip == 2 * 2 * 32 * 128
+    assert row.audio_seconds_per_second == pytest.approx(2 * row.clips_per_second)
+    assert row.views_per_second == pytest.approx(2 * row.clips_per_second)
+    assert row.slowest <= row.audio_seconds_per_second <= row.fastest
+    assert row.parameters == 32 * 128 and row.data_wait_fraction == 0
+    assert not torch.equal(before, product.layer.weight)
+    report.save(tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["system"] == "product"
+    assert "product" in report.describe()
+
+
+def test_ours_is_fed_from_the_corpus(prepared: Path) -> None:
+    corpus = PreparedCorpus.load(prepared)
+    system = build_ours(corpus, "masked", "tiny", MaskedConfig(num_masks=2), 2, 0.4, "float32")
+    losses = [system.loss() for _ in range(2)]
+    assert all(torch.isfinite(loss) and waited > 0 for loss, waited in losses)
+    assert losses[0][0] != losses[1][0] and system.views == 4
+
+
+@pytest.mark.parametrize("decoder", [None, MaskedConfig(decoder_dim=24, decoder_heads=2)])
+def test_vit_mae_gets_as_many_patches_as_ours(decoder: MaskedConfig | None) -> None:
+    model, loss = build_vit_mae(SHAPE, decoder, batch_size=2)
+    assert model.vit.embeddings.patch_embeddings.num_patches == 81
+    assert model.config.patch_size**2 * model.config.num_channels == 64 * 4
+    layers, width = (8, 512) if decoder is None else (2, 24)
+    assert len(model.decoder.decoder_layers) == layers
+    assert model.config.decoder_hidden_size == width and model.config.hidden_size == 32
+    assert torch.isfinite(loss())
+
+
+def test_wav2vec2_learns_from_masked_audio() -> None:
+    model, loss = build_wav2vec2(SHAPE, batch_size=2, seconds=1.0)
+    value = loss()
+    value.backward()
+    assert torch.isfinite(value) and model.wav2vec2.masked_spec_embed.grad.abs().sum() > 0
