@@ -55,7 +55,18 @@ class Launched:
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
 
 
-def launch(arguments: list[str], log: Path, processes: int = 1) -> Launched:
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "Block",
+}
+"""What ``accelerate launch`` makes of ``configs/cluster/fsdp2.yaml``."""
+
+
+def launch(
+    arguments: list[str], log: Path, processes: int = 1, more: dict[str, str] | None = None
+) -> Launched:
     """Starts ``python -m ssl_audio`` with these arguments on the CPU, one thread a process."""
     port = free_port()
     started = []
@@ -69,6 +80,7 @@ def launch(arguments: list[str], log: Path, processes: int = 1) -> Launched:
             "MASTER_PORT": port,
         }
         environment = {name: str(value) for name, value in about.items()} if processes > 1 else {}
+        environment |= more or {}
         process = _FORKING.Process(target=_run, args=(arguments, environment, str(log)))
         process.start()
         started.append(process)
