@@ -14,7 +14,7 @@ from ssl_audio.collapse import CollapseWatch, WatchConfig
 from ssl_audio.config import Config
 from ssl_audio.data.manifest import write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
-from ssl_audio.data.stream import CropStream
+from ssl_audio.data.stream import BackgroundStream, CropStream
 from ssl_audio.errors import ConfigError
 from ssl_audio.monitoring import Labelled, Monitor, MonitorConfig, draw_first_clips
 from ssl_audio.objectives import OBJECTIVES, Objective, ObjectiveConfig
@@ -75,8 +75,8 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
     objective: Objective = OBJECTIVES[config.objective.kind](encoder, config.objective)
     if session.checkpoint is None:  # else the checkpoint holds what was measured
         objective.fit(corpus, indices, config.train.seed)
-    seconds, mixes = config.data.crop_seconds, objective.needs_background
-    stream = CropStream(corpus, indices, config.train.seed, seconds, mixes)
+    draw_from = BackgroundStream if objective.needs_background else CropStream
+    stream = draw_from(corpus, indices, config.train.seed, config.data.crop_seconds)
     groups = parameter_groups(objective, config.train.weight_decay)
     monitor = Monitor(config.monitor, objective, stream, session, labelled)
     state = train(

@@ -25,35 +25,27 @@ class CropStream(Dataset):
         indices: (num_clips,) positions in the corpus of the clips to draw from.
         seed: with the draw's number it decides everything.
         crop_seconds: length of every crop; shorter clips are padded with zeros at their end.
-        with_background: another clip's crop comes with each one, for mixing it in.
     """
 
     corpus: PreparedCorpus
     indices: npt.NDArray[np.int64]
     seed: int
     crop_seconds: float
-    with_background: bool = False
 
     def __getitems__(self, draws: Sequence[int]) -> dict[str, Tensor]:
         """A ``Batch`` of the draws with these numbers, on the CPU."""
         passes, chosen = chosen_clips(draws, self.seed, len(self.indices))
         clips = self.indices[chosen]
         keys = draw_keys(self.seed, torch.from_numpy(passes), torch.from_numpy(clips))
-        waveform, num_samples = self._cut(clips, keys)
-        batch = {
+        waveform, num_samples = self.cut(clips, keys)
+        return {
             "waveform": waveform,
             "num_samples": num_samples,
             "keys": keys,
             "clip_indices": torch.from_numpy(clips),
         }
-        if self.with_background:
-            drawn = uniform(keys, Stream.BACKGROUND, 1)[:, 0].double().numpy()
-            others = self.indices[(drawn * len(self.indices)).astype(np.int64)]
-            of_another = view_keys(keys, int(Stream.BACKGROUND))
-            batch["background"], batch["background_samples"] = self._cut(others, of_another)
-        return batch
 
-    def _cut(self, clips: npt.NDArray[np.int64], keys: Tensor) -> tuple[Tensor, Tensor]:
+    def cut(self, clips: npt.NDArray[np.int64], keys: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, samples) int16 crops and their (batch,) int64 true lengths."""
         crop = round(self.crop_seconds * SAMPLE_RATE)
         lengths = self.corpus.num_samples[clips]
@@ -63,6 +55,19 @@ class CropStream(Dataset):
             part = self.corpus.views[clip][start : start + crop]
             row[: len(part)] = part
         return torch.from_numpy(waveform), torch.from_numpy(np.minimum(lengths, crop))
+
+
+class BackgroundStream(CropStream):
+    """Crops with another clip's crop beside each one, for mixing it in."""
+
+    def __getitems__(self, draws: Sequence[int]) -> dict[str, Tensor]:
+        """A ``Batch`` with ``background`` and ``background_samples``."""
+        batch = super().__getitems__(draws)
+        drawn = uniform(batch["keys"], Stream.BACKGROUND, 1)[:, 0].double().numpy()
+        others = self.indices[(drawn * len(self.indices)).astype(np.int64)]
+        keys = view_keys(batch["keys"], int(Stream.BACKGROUND))
+        background, num_samples = self.cut(others, keys)
+        return {**batch, "background": background, "background_samples": num_samples}
 
 
 def choose_crops(

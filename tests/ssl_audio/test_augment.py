@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ssl_audio.augment import add_noise, change_level, change_speed, cut_view, mix_clip
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.stream import CropStream
+from ssl_audio.data.stream import BackgroundStream, CropStream
 from ssl_audio.draws import draw_keys
 
 NUM_CLIPS = 64
@@ -77,7 +77,7 @@ def test_the_stream_brings_another_clip_for_each_one(prepared: Path) -> None:
     corpus = PreparedCorpus.load(prepared)
     indices = np.arange(len(corpus))
     plain = CropStream(corpus, indices, 0, 0.5).__getitems__(range(100))
-    stream = CropStream(corpus, indices, 0, 0.5, with_background=True)
+    stream = BackgroundStream(corpus, indices, 0, 0.5)
     batch = stream.__getitems__(range(100))
     assert all(torch.equal(batch[name], plain[name]) for name in plain)
     assert batch["background"].shape == batch["waveform"].shape
