@@ -17,6 +17,7 @@ from benchmarks.collapse.case import Case
 from benchmarks.collapse.kinds import (
     BILINEAR,
     CONTRASTIVE,
+    DEEP,
     DESCRIPTORS,
     JOINT,
     LATENT,
@@ -233,6 +234,20 @@ def _of_targets() -> list[Case]:
             ("target",),
             fading,
             hold=fill("teacher.blocks.2.mlp.2", bias=1e3),
+        ),
+        Case(
+            "deep student, fast teacher, targets as they are",
+            ("embedding", "target"),
+            {**_AS_IT_IS, **_pace(0.005), "average_layers": 8},
+            {"max_steps": 400, "lr": 5e-4, "warmup_steps": 40},
+            encoder=DEEP,
+        ),
+        Case(
+            "deep student that is its teacher, targets as they are",
+            ("embedding", "target"),
+            {**_AS_IT_IS, **_pace(0.001), "average_layers": 8},
+            {"max_steps": 400, "lr": 5e-4, "warmup_steps": 40},
+            encoder=DEEP,
         ),
     ]
 

@@ -5,6 +5,7 @@ from benchmarks.collapse.case import Case
 from benchmarks.collapse.kinds import (
     BILINEAR,
     CONTRASTIVE,
+    DEEP,
     DESCRIPTORS,
     JOINT,
     LATENT,
@@ -28,6 +29,10 @@ def list_healthy() -> list[Case]:
             "fast teacher, targets as they are, utterance loss",
             (),
             {**LATENT, "target_norm": "none", "ema_start": 0.005, "ema_end": 0.005},
+        ),
+        *(
+            Case(f"{kind['kind']}, twelve blocks", (), kind, encoder=DEEP)
+            for kind in (MASKED, LATENT)
         ),
         Case("some silent clips", (), QUANTIZED, spoil=set_samples(0, 0.2)),
         Case("high rate", (), MASKED, {"lr": 4e-3}),

@@ -12,3 +12,5 @@ _VIEWS = {"view_seconds": 0.5, "projection_dim": 16}
 CONTRASTIVE: dict[str, Any] = {"kind": "contrastive", **_VIEWS}
 BILINEAR: dict[str, Any] = {**CONTRASTIVE, "similarity": "bilinear"}
 JOINT: dict[str, Any] = {"kind": "joint", "prediction": QUANTIZED, "contrast": _VIEWS}
+DEEP: dict[str, Any] = {"hidden_size": 48, "num_hidden_layers": 12, "num_attention_heads": 3}
+"""An encoder as deep as the tiny one."""

@@ -110,7 +110,7 @@ def _healthy(verdicts: Sequence[Verdict]) -> pd.DataFrame:
             "run": cause,
             "runs": len(runs),
             "false alarms": sum(run.step is not None for run in runs),
-            "said": "; ".join(f"{run.level} {run.what}" for run in runs if run.step is not None),
+            "said": "; ".join(run.what for run in runs if run.step is not None),
         }
         for (corpus, cause), runs in rows.items()
     )

@@ -17,7 +17,6 @@ from benchmarks.collapse.runs import Seen, run_case
 from benchmarks.results import slug
 from ssl_audio.data.prepared import PreparedCorpus, write_corpus
 from ssl_audio.data.synthetic import SyntheticSettings, synthesise
-from ssl_audio.failing import find_failure
 from ssl_audio.progress import with_progress
 from ssl_audio.run_record import write_run_record
 
@@ -114,7 +113,7 @@ def _keep(run: Planned, folder: Path) -> Seen:
 
 
 def judge_run(run: Planned, seen: Seen) -> Verdict:
-    """What the watch would have said first."""
+    """What the watch said."""
     case = run.case
     facts: dict[str, Any] = {
         "half": run.half,
@@ -125,12 +124,5 @@ def judge_run(run: Planned, seen: Seen) -> Verdict:
         "seed": run.seed,
         "begins": seen.start,
     }
-    first = seen.looks[0][1] if seen.looks else {}
-    for step, values in seen.looks:
-        failure = find_failure(values, first)
-        if failure is not None:
-            return Verdict(**facts, level=failure.level, step=step, what=failure.what)
-    if seen.stopped is not None:
-        level, step = seen.stopped
-        return Verdict(**facts, level=level, step=step, what="was not finite")
-    return Verdict(**facts, level="", step=None, what="")
+    level, step, what = seen.alarm or ("", None, "")
+    return Verdict(**facts, level=level, step=step, what=what)

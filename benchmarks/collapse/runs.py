@@ -36,18 +36,17 @@ _CROP_SECONDS = 0.8
 
 @dataclass(frozen=True)
 class Seen:
-    """What a watch that stops nothing saw of a run.
+    """How a run went.
 
     Attributes:
         start: first step at which something was wrong.
         looks: step and values of each.
-        losses: of the lines of metrics.jsonl.
-        stopped: level and step of what was not finite, which ends any run.
+        alarm: level, step and words, if the run was stopped.
     """
 
     start: int
     looks: list[tuple[int, dict[str, float]]]
-    stopped: tuple[str, int] | None
+    alarm: tuple[str, int, str] | None
 
     def document(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -55,15 +54,16 @@ class Seen:
 
 
 class Recorder(CollapseWatch):
-    """Looks and lets everything pass."""
+    """Notes what it sees."""
 
     def __init__(self, objective: Objective) -> None:
         super().__init__(objective, WatchConfig())
         self.looks: list[tuple[int, dict[str, float]]] = []
 
     def judge(self, step: int, values: dict[str, float], first: dict[str, float]) -> None:
-        """Notes them."""
+        """As any watch."""
         self.looks.append((step, values))
+        super().judge(step, values, first)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def run_case(case: Case, corpus: PreparedCorpus, seed: int) -> Seen:
 
     with tempfile.TemporaryDirectory() as folder:
         session = Session(Path(folder), start_accelerator("float32"), {}, {}, None)
-        stopped = None
+        alarm = None
         try:
             train(
                 objective,
@@ -118,8 +118,8 @@ def run_case(case: Case, corpus: PreparedCorpus, seed: int) -> Seen:
                 watch=recorder,
             )
         except CollapseError as error:
-            stopped = (error.level, error.step)
-    return Seen(start, recorder.looks, stopped)
+            alarm = (error.level, error.step, str(error))
+    return Seen(start, recorder.looks, alarm)
 
 
 def build_objective(
