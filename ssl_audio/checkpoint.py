@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ssl_audio.errors import UserError
+from ssl_audio.sharding import cut_like, whole
 
 _FILES = ("module.safetensors", "optimizer.safetensors")
 
@@ -133,10 +134,13 @@ def write_folder(target: Path, write: Callable[[Path], None]) -> None:
 
 
 def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state by the names of the module's weights: ``name::exp_avg`` and so on."""
+    """The optimizer's state by the names of the module's weights: ``name::exp_avg`` and so on.
+
+    To be called by all processes if the weights are sharded.
+    """
     names: dict[Tensor, str] = {weight: name for name, weight in module.named_parameters()}
     return {
-        f"{names[parameter]}::{key}": value
+        f"{names[parameter]}::{key}": whole(value)
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
     }
@@ -151,7 +155,7 @@ def restore_optimizer(
         weight, key = name.rsplit("::", 1)
         parameter = parameters[weight]
         # AdamW's step counter stays where a fused optimizer wants it: with the weight.
-        optimizer.state[parameter][key] = value.to(parameter.device)
+        optimizer.state[parameter][key] = cut_like(value.to(parameter.device), parameter)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Pretraining: wires corpus, encoder, objective and loop."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -77,18 +78,21 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
         objective.fit(corpus, indices, config.train.seed)
     draw_from = BackgroundStream if objective.needs_background else CropStream
     stream = draw_from(corpus, indices, config.train.seed, config.data.crop_seconds)
-    groups = parameter_groups(objective, config.train.weight_decay)
+    sharded = session.accelerator.is_fsdp2
+    learner = copy.deepcopy(objective) if sharded else objective
+    groups = parameter_groups(learner, config.train.weight_decay)
     monitor = Monitor(config.monitor, objective, stream, session, labelled)
     state = train(
-        objective,
+        learner,
         stream,
         groups,
         config.train,
         session,
         "pretrain",
-        after_step=objective.after_step,
+        after_step=learner.after_step,
         watch=CollapseWatch(objective, config.watch),
         measurement=Measurement(config.monitor.every, monitor.measure),
+        twin=objective if sharded else None,
     )
     if not session.accelerator.is_main_process:
         return
@@ -114,6 +118,7 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
             "num_clips": len(seen),
             "parameters": encoder.num_parameters(),
             "num_processes": session.accelerator.num_processes,
+            "sharded": sharded,
         },
     )
 

@@ -19,6 +19,7 @@ from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
 from ssl_audio.probing import Precision, choose_attention, choose_precision
 from ssl_audio.run_record import git_commit
+from ssl_audio.sharding import check_sharding, shard_on_cpu_too
 from ssl_audio.trackers import check_trackers, start_trackers
 
 
@@ -155,12 +156,15 @@ def start_accelerator(
     """
     # accelerate keeps one precision for each process and has no public way to change it.
     AcceleratorState._reset_state()
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="bf16" if precision == "bfloat16" else "no",
         log_with=list(trackers) or None,
         project_dir=output,
     )
+    shard_on_cpu_too(accelerator)
+    check_sharding(accelerator)
+    return accelerator
 
 
 def _check_num_processes(num_processes: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, send_to_device
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -21,12 +21,13 @@ from ssl_audio.checkpoint import (
     save_checkpoint,
 )
 from ssl_audio.data.stream import StepSampler, build_loader
-from ssl_audio.errors import Interrupted
+from ssl_audio.errors import ConfigError, Interrupted
 from ssl_audio.interruption import StopSignals
 from ssl_audio.metrics_log import MetricsLog, is_finite
 from ssl_audio.objectives.base import StepOutput
 from ssl_audio.optim import learning_rate_factor
 from ssl_audio.session import Session, TrainConfig
+from ssl_audio.sharding import check_is_cut, copy_weights, is_cut, whole
 from ssl_audio.transformer import compile_blocks, recompute_blocks
 
 
@@ -79,8 +80,7 @@ class Measurement:
 
     Attributes:
         every: steps; the last step is always measured.
-        run: takes the step; on the module in eval mode without gradients, on the main process
-            alone unless the weights are sharded.
+        run: takes the step; on the module in eval mode without gradients, on the main process.
     """
 
     every: int
@@ -115,6 +115,7 @@ def train(
     after_step: Callable[[int, int], None] | None = None,
     watch: Watch | None = None,
     measurement: Measurement | None = None,
+    twin: nn.Module | None = None,
 ) -> TrainState:
     """Trains until ``max_steps``, from the session's checkpoint if it has one.
 
@@ -129,8 +130,11 @@ def train(
         after_step: called with the step just taken and ``max_steps``.
         watch: on collapse; looks at the weights of before a step.
         measurement: what else to measure meanwhile.
+        twin: of a module that is to be sharded: whole, with the weights of the last look at it. It
+            is what watch, measurement and checkpoints see, and has the last weights in the end.
 
     Raises:
+        ConfigError: the module is to be sharded and has no twin.
         CollapseError: something is no longer finite, or the watch stops the run; with the step.
         Interrupted: a signal asked it to stop; its checkpoint is written.
     """
@@ -139,8 +143,11 @@ def train(
         recompute_blocks(module)
     if config.compile:
         compile_blocks(module)
+    if session.checkpoint is not None:
+        module.load_state_dict(session.checkpoint.module)
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
     wrapped, prepared_optimizer = accelerator.prepare(module, optimizer)
+    seen = _see_whole(module, twin, accelerator.device)
     state = _restore(module, optimizer, session)
     sampler = StepSampler(
         config.batch_size,
@@ -166,8 +173,9 @@ def train(
             torch.manual_seed(_step_seed(config.seed, state.step, accelerator.process_index))
             done = _accumulate(wrapped, loader, config.accumulation, accelerator)
             norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
-            metrics = {**done.metrics, "grad_norm": norm}
+            metrics = {**done.metrics, "grad_norm": whole(norm)}
             if watch and watch.due(state.step + 1):
+                _show(module, seen)
                 _look(watch, done, metrics, state, accelerator, log)
             prepared_optimizer.step()
             prepared_optimizer.zero_grad(set_to_none=True)
@@ -188,12 +196,15 @@ def train(
                 spent = {"seconds": state.seconds, "processor_seconds": state.processor_seconds}
                 log.write(state.step, clips_per_step, lr, spent)
             if measurement and (finished or state.step % measurement.every == 0):
-                log.write_line(state.step, _measure(module, measurement, state.step, accelerator))
+                _show(module, seen)
+                log.write_line(state.step, _measure(seen, measurement, state.step, accelerator))
             if evaluation and (finished or state.step % evaluation.every == 0):
                 _evaluate(module, evaluation, state, accelerator, log)
             if finished or stopped or state.step % config.save_every == 0:
                 log.check_finite()
-                _save(module, optimizer, state, session, config.keep_checkpoints, evaluation)
+                _show(module, seen)
+                tensors = (seen.state_dict(), optimizer_tensors(module, optimizer))
+                _save(*tensors, state, session, config.keep_checkpoints, evaluation)
     log.close()
     if stopped:
         raise Interrupted(
@@ -292,7 +303,7 @@ def _measure(
     module: nn.Module, measurement: Measurement, step: int, accelerator: Accelerator
 ) -> dict[str, float]:
     values: dict[str, float] = {}
-    if accelerator.is_main_process or accelerator.distributed_type == DistributedType.FSDP:
+    if accelerator.is_main_process:
         module.eval()
         with torch.no_grad():
             values = measurement.run(step)
@@ -316,8 +327,8 @@ def _over(
 
 
 def _save(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    weights: dict[str, Tensor],
+    optimizer: dict[str, Tensor],
     state: TrainState,
     session: Session,
     keep: int,
@@ -329,7 +340,7 @@ def _save(
             "choices": session.choices,
             "identity": session.identity,
         }
-        checkpoint = Checkpoint(module.state_dict(), optimizer_tensors(module, optimizer), document)
+        checkpoint = Checkpoint(weights, optimizer, document)
         folder = session.output / "checkpoints"
         save_checkpoint(folder, state.step, checkpoint, keep)
         if evaluation:
@@ -337,9 +348,24 @@ def _save(
     session.accelerator.wait_for_everyone()
 
 
+def _see_whole(module: nn.Module, twin: nn.Module | None, device: torch.device) -> nn.Module:
+    """What can be looked at outside of a training step: the module itself unless it is sharded."""
+    if twin is None:
+        if is_cut(module):
+            raise ConfigError("FSDP2 is for pretraining only: launch this with DDP instead")
+        return module
+    check_is_cut(module)
+    return twin.to(device)
+
+
+def _show(module: nn.Module, seen: nn.Module) -> None:
+    """Brings what is looked at up to date."""
+    if seen is not module:
+        copy_weights(module, seen)
+
+
 def _restore(module: nn.Module, optimizer: torch.optim.Optimizer, session: Session) -> TrainState:
     if session.checkpoint is None:
         return TrainState()
-    module.load_state_dict(session.checkpoint.module)
     restore_optimizer(module, optimizer, session.checkpoint.optimizer)
     return TrainState(**{**session.checkpoint.state["train"], "cut": False})

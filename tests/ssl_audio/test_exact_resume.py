@@ -26,7 +26,7 @@ JOINT = ["kind=joint", "contrast.view_seconds=0.4", "prediction.decoder_layers=1
 JOINT += ["prediction.kind=quantized", "prediction.decoder_dim=48", "prediction.num_clusters=16"]
 SETS = [f"objective.{item}" for item in JOINT]
 SETS += [f"train.max_steps={NUM_STEPS}", "train.save_every=3", "train.log_every=1"]
-SETS += ["train.batch_size=2"]
+SETS += ["train.batch_size=2", "watch.every=0"]
 
 
 def start(prepared: Path, output: Path, processes: int, workers: int, *more: str) -> Launched:

@@ -1,0 +1,73 @@
+"""FSDP2 on the CPU: weights really are cut, and the run is the one of a single process."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ssl_audio.cli import INTERRUPTED
+from ssl_audio.errors import ConfigError
+from ssl_audio.sharding import check_is_cut, cut_like, whole
+from tests.ssl_audio.launching import FSDP2, launch
+from tests.ssl_audio.test_processes import OBJECTIVES, arguments
+from tests.ssl_audio.test_training import steps, weights
+
+
+def differences(one: Path, other: Path) -> dict[str, float]:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    return {name: float((first[name] - second[name]).abs().max()) for name in first}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_two_shards_are_one_process(name: str, prepared: Path, tmp_path: Path) -> None:
+    own = [f"objective.{item}" for item in OBJECTIVES[name]]
+    own += ["train.max_steps=20", "train.save_every=20"]
+    alone = launch(
+        arguments(prepared, tmp_path / "1", *own, "train.batch_size=8"), tmp_path / "log"
+    )
+    assert alone.wait() == [0], alone.said()
+    sets = [*own, "train.batch_size=4"]
+    cut = launch(arguments(prepared, tmp_path / "2", *sets), tmp_path / "log", 2, FSDP2)
+    assert cut.wait() == [0, 0], cut.said()
+    record = json.loads((tmp_path / "2" / "run.json").read_text())
+    assert record["num_processes"] == 2 and record["sharded"]
+    apart = differences(tmp_path / "1", tmp_path / "2")
+    assert max(apart.values()) < 1e-4, apart
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_sharded_run_that_was_asked_to_stop_resumes_exactly(
+    prepared: Path, tmp_path: Path
+) -> None:
+    own = [f"objective.{item}" for item in OBJECTIVES["latent"]]
+    own += ["train.max_steps=10", "train.save_every=4", "train.log_every=1", "train.batch_size=2"]
+    log = tmp_path / "log"
+    undisturbed = launch(arguments(prepared, tmp_path / "whole", *own), log, 2, FSDP2)
+    assert undisturbed.wait() == [0, 0], undisturbed.said()
+    output = tmp_path / "run"
+    stopped = launch(arguments(prepared, output, *own), log, 2, FSDP2)
+    deadline = time.monotonic() + 240
+    while not (output / "metrics.jsonl").exists() or max(steps(output), default=0) < 5:
+        assert stopped.is_alive() and time.monotonic() < deadline, stopped.said()
+        time.sleep(0.01)
+    os.kill(stopped.processes[1].pid or 0, signal.SIGTERM)
+    assert stopped.wait() == [INTERRUPTED, INTERRUPTED], stopped.said()
+    resumed = launch([*arguments(prepared, output, *own), "--resume"], log, 2, FSDP2)
+    assert resumed.wait() == [0, 0], resumed.said()
+    assert set(differences(tmp_path / "whole", output).values()) == {0.0}
+
+
+def test_what_is_cut_is_put_together_again() -> None:
+    plain = torch.arange(6.0)
+    assert whole(plain) is plain and cut_like(plain, torch.zeros(6)) is plain
+    with pytest.raises(ConfigError, match="FSDP2 left 2 weights whole, e.g. weight: use DDP"):
+        check_is_cut(nn.Linear(2, 3))
