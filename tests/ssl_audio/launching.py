@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -100,5 +100,7 @@ def _run(arguments: list[str], environment: dict[str, str], log: str) -> None:
             os.dup2(file.fileno(), stream)
     os.environ.update(environment, CUDA_VISIBLE_DEVICES="")
     torch.set_num_threads(1)
+    # As in a command of its own: else workers would come from a server that outlives a kill.
+    set_start_method("fork", force=True)
     sys.argv = ["ssl_audio", *arguments]
     cli.run(app, "ssl_audio")
