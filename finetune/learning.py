@@ -22,10 +22,12 @@ from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.loading import check_model_type, load_model
 from ssl_audio.masking import random_mask
+from ssl_audio.measuring import Evaluation
 from ssl_audio.objectives.base import StepOutput, to_float
 from ssl_audio.optim import layer_decay_groups
 from ssl_audio.session import Session
-from ssl_audio.training import Evaluation, TrainState, train
+from ssl_audio.train_state import TrainState
+from ssl_audio.training import train
 
 
 @dataclass(frozen=True)

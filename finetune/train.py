@@ -24,7 +24,7 @@ from ssl_audio.data.prepared import PreparedCorpus, fingerprint
 from ssl_audio.encoder import AudioEncoderFeatureExtractor
 from ssl_audio.run_record import git_commit, write_run_record
 from ssl_audio.session import Session, open_session
-from ssl_audio.training import TrainState
+from ssl_audio.train_state import TrainState
 
 
 def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None:

@@ -82,7 +82,7 @@ class Labelled:
 
 @dataclass
 class Monitor:
-    """Measures an objective's encoder; ``measure`` is for ``training.Measurement``.
+    """Measures an objective's encoder; ``measure`` is for ``measuring.Measurement``.
 
     Attributes:
         config: what.

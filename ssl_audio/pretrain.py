@@ -17,13 +17,14 @@ from ssl_audio.data.manifest import write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
 from ssl_audio.data.stream import BackgroundStream, CropStream
 from ssl_audio.errors import ConfigError
+from ssl_audio.measuring import Measurement
 from ssl_audio.monitoring import Labelled, Monitor, MonitorConfig, draw_first_clips
 from ssl_audio.objectives import OBJECTIVES, Objective, ObjectiveConfig
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.optim import parameter_groups
 from ssl_audio.run_record import SEEN_CLIPS, write_run_record
 from ssl_audio.session import TrainConfig, open_session
-from ssl_audio.training import Measurement, train
+from ssl_audio.training import train
 
 
 class PoolConfig(Config):

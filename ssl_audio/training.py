@@ -2,13 +2,13 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, send_to_device
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -23,68 +23,14 @@ from ssl_audio.checkpoint import (
 from ssl_audio.data.stream import StepSampler, build_loader
 from ssl_audio.errors import ConfigError, Interrupted
 from ssl_audio.interruption import StopSignals
+from ssl_audio.measuring import Evaluation, Measurement, evaluate, measure
 from ssl_audio.metrics_log import MetricsLog, is_finite
 from ssl_audio.objectives.base import StepOutput
 from ssl_audio.optim import learning_rate_factor
 from ssl_audio.session import Session, TrainConfig
 from ssl_audio.sharding import check_is_cut, copy_weights, is_cut, whole
+from ssl_audio.train_state import TrainState
 from ssl_audio.transformer import compile_blocks, recompute_blocks
-
-
-@dataclass
-class TrainState:
-    """All resumable state beside weights and optimizer.
-
-    Attributes:
-        step: optimizer steps taken.
-        seconds: spent training, over all resumed parts.
-        processor_seconds: of all threads of the main process, over all resumed parts.
-        best_step: where the tracked metric was best; None before the first evaluation.
-        best_value: the metric there.
-        cut: stopped by ``max_seconds`` before ``max_steps``.
-        first_look: what the watch on collapse measured before the first step.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    processor_seconds: float = 0.0
-    best_step: int | None = None
-    best_value: float | None = None
-    cut: bool = False
-    first_look: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What to measure while training, and which result decides the best step.
-
-    Attributes:
-        every: steps; the last step is always evaluated.
-        run: on the module in eval mode without gradients; runs on the main process only.
-        metric: the tracked one, higher is better.
-        save_best: writes the module when it is the best so far, named by the step.
-        keep_only: removes what ``save_best`` wrote at other steps than these; called when no
-            checkpoint on disk needs them any more.
-    """
-
-    every: int
-    run: Callable[[], dict[str, float]]
-    metric: str
-    save_best: Callable[[int], None]
-    keep_only: Callable[[Collection[int]], None]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What else to measure while training; nothing is chosen by it.
-
-    Attributes:
-        every: steps; the last step is always measured.
-        run: takes the step; on the module in eval mode without gradients, on the main process.
-    """
-
-    every: int
-    run: Callable[[int], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -197,9 +143,9 @@ def train(
                 log.write(state.step, clips_per_step, lr, spent)
             if measurement and (finished or state.step % measurement.every == 0):
                 _show(module, seen)
-                log.write_line(state.step, _measure(seen, measurement, state.step, accelerator))
+                log.write_line(state.step, measure(seen, measurement, state.step, accelerator))
             if evaluation and (finished or state.step % evaluation.every == 0):
-                _evaluate(module, evaluation, state, accelerator, log)
+                evaluate(module, evaluation, state, accelerator, log)
             if finished or stopped or state.step % config.save_every == 0:
                 log.check_finite()
                 _show(module, seen)
@@ -273,43 +219,6 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, st
 def _step_seed(seed: int, step: int, process: int) -> int:
     """For dropout and the like: a function of where the run is, not of how it came there."""
     return (seed * 1_000_003 + step) * 1_009 + process
-
-
-def _evaluate(
-    module: nn.Module,
-    evaluation: Evaluation,
-    state: TrainState,
-    accelerator: Accelerator,
-    log: MetricsLog,
-) -> None:
-    results: list[dict[str, float] | None] = [None]
-    if accelerator.is_main_process:
-        module.eval()
-        with torch.no_grad():
-            results = [evaluation.run()]
-        module.train()
-    broadcast_object_list(results)
-    metrics = results[0] or {}
-    value = metrics[evaluation.metric]
-    if state.best_value is None or value > state.best_value:
-        state.best_step, state.best_value = state.step, value
-        if accelerator.is_main_process:
-            evaluation.save_best(state.step)
-    log.write_line(state.step, metrics)
-    accelerator.wait_for_everyone()
-
-
-def _measure(
-    module: nn.Module, measurement: Measurement, step: int, accelerator: Accelerator
-) -> dict[str, float]:
-    values: dict[str, float] = {}
-    if accelerator.is_main_process:
-        module.eval()
-        with torch.no_grad():
-            values = measurement.run(step)
-        module.train()
-    accelerator.wait_for_everyone()
-    return values
 
 
 def _over(

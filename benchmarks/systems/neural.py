@@ -16,10 +16,12 @@ from torch.utils.data import Dataset
 
 from ssl_audio.data.stream import chosen_clips
 from ssl_audio.draws import draw_keys
+from ssl_audio.measuring import Evaluation
 from ssl_audio.optim import parameter_groups
 from ssl_audio.probing import choose_precision
 from ssl_audio.session import Session, TrainConfig, start_accelerator
-from ssl_audio.training import Evaluation, TrainState, train
+from ssl_audio.train_state import TrainState
+from ssl_audio.training import train
 
 UNREADABLE = (
     *(SafetensorError, UnpicklingError, EOFError),

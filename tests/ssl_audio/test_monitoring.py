@@ -39,6 +39,14 @@ def test_measuring_changes_nothing_of_the_run(prepared: Path, tmp_path: Path) ->
     assert one == other and torch.is_grad_enabled()
 
 
+def test_a_resumed_run_may_be_measured_otherwise(prepared: Path, tmp_path: Path) -> None:
+    for resume, every in ((False, 3), (True, 2)):
+        changed = (f"monitor.every={every}", f"watch.every={every}")
+        config = load_config(PretrainConfig, None, settings(prepared, *MONITORED, *changed))
+        pretrain(config, tmp_path / "run", resume)
+    assert (tmp_path / "run" / "run.json").is_file()
+
+
 def test_mistakes_are_named(prepared: Path, tmp_path: Path) -> None:
     config = load_config(
         PretrainConfig, None, settings(prepared, *MONITORED, f"monitor.corpus={prepared}")

@@ -1,0 +1,84 @@
+"""What is measured while training: results that the best step is chosen by, and others."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import nn
+
+from ssl_audio.metrics_log import MetricsLog
+from ssl_audio.train_state import TrainState
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What to measure while training, and which result decides the best step.
+
+    Attributes:
+        every: steps; the last step is always evaluated.
+        run: on the module in eval mode without gradients; runs on the main process only.
+        metric: the tracked one, higher is better.
+        save_best: writes the module when it is the best so far, named by the step.
+        keep_only: removes what ``save_best`` wrote at other steps than these; called when no
+            checkpoint on disk needs them any more.
+    """
+
+    every: int
+    run: Callable[[], dict[str, float]]
+    metric: str
+    save_best: Callable[[int], None]
+    keep_only: Callable[[Collection[int]], None]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What else to measure while training; nothing is chosen by it.
+
+    Attributes:
+        every: steps; the last step is always measured.
+        run: takes the step; on the module in eval mode without gradients, on the main process.
+    """
+
+    every: int
+    run: Callable[[int], dict[str, float]]
+
+
+def evaluate(
+    module: nn.Module,
+    evaluation: Evaluation,
+    state: TrainState,
+    accelerator: Accelerator,
+    log: MetricsLog,
+) -> None:
+    """Logs an evaluation, and keeps the module if it is the best so far."""
+    results: list[dict[str, float] | None] = [None]
+    if accelerator.is_main_process:
+        module.eval()
+        with torch.no_grad():
+            results = [evaluation.run()]
+        module.train()
+    broadcast_object_list(results)
+    metrics = results[0] or {}
+    value = metrics[evaluation.metric]
+    if state.best_value is None or value > state.best_value:
+        state.best_step, state.best_value = state.step, value
+        if accelerator.is_main_process:
+            evaluation.save_best(state.step)
+    log.write_line(state.step, metrics)
+    accelerator.wait_for_everyone()
+
+
+def measure(
+    module: nn.Module, measurement: Measurement, step: int, accelerator: Accelerator
+) -> dict[str, float]:
+    """What a measurement found; nothing on other than the main process."""
+    values: dict[str, float] = {}
+    if accelerator.is_main_process:
+        module.eval()
+        with torch.no_grad():
+            values = measurement.run(step)
+        module.train()
+    accelerator.wait_for_everyone()
+    return values
