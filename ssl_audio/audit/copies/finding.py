@@ -113,7 +113,7 @@ def _find_in_sequence(views: Sequence[Int16]) -> Iterator[tuple[int, int, CopyKi
     """Recordings of which one begins where, or shortly before, the other ends."""
     for overlap in find_overlaps(views):
         one, other = sorted((overlap.first, overlap.second))
-        yield one, other, "split_parent", overlap.evidence
+        yield one, other, overlap.kind, overlap.evidence
     for joint in find_joints(views):
         one, other = sorted((joint.first, joint.second))
         yield one, other, joint.kind, joint.evidence

@@ -67,17 +67,17 @@ def test_a_missing_piece_is_a_gap(views):
 def test_pieces_that_overlap_by_a_few_samples(views, shared):
     cuts = [(view, len(cut(view)[0])) for view in views]
     pieces = [piece for view, at in cuts for piece in (view[:at], view[at - shared :])]
-    told = list(find_overlaps(pieces))
+    told = find_overlaps(pieces)
     assert set(told) <= {(place, place + 1, shared) for place in range(0, len(pieces), 2)}
     # A start in a pause has too few values.
     assert len(told) >= (24 if shared < 100 else 18)
-    assert list(find_overlaps(views)) == []
-    assert next(find_overlaps(pieces[:2])).evidence.startswith(f"the last {shared} samples")
+    assert (find_overlaps(views)) == []
+    assert find_overlaps(pieces[:2])[0].evidence.startswith(f"the last {shared} samples")
 
 
 @pytest.mark.parametrize("piece", [np.zeros(9000), np.zeros(31), np.arange(9000) % 5, np.arange(0)])
 def test_what_is_everywhere_overlaps_nothing(piece):
-    assert list(find_overlaps([piece.astype(np.int16)] * 3)) == []
+    assert (find_overlaps([piece.astype(np.int16)] * 3)) == []
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 300.0])
@@ -85,7 +85,7 @@ def test_silence_and_noise_fit_everything(level):
     rng = np.random.default_rng(0)
     noise = np.rint(level * rng.standard_normal(40 * 8000)).astype(np.int16)
     assert find_joints(np.split(noise, 40)) == []
-    assert list(find_overlaps(np.split(noise, 40))) == []
+    assert (find_overlaps(np.split(noise, 40))) == []
 
 
 @pytest.mark.parametrize("lengths", [[], [PAST], [PAST - 1, PAST, 3, 0], [PAST, PAST]])
@@ -107,6 +107,32 @@ def test_likelihoods_against_a_reference(views):
     assert ratio == pytest.approx(-(8 + NEXT) / 2 * np.log1p(residual @ residual / 8), rel=1e-3)
     told = log_likelihood(np.array([residual @ residual]), NEXT, outlook.log_scale)
     assert told[0] - log_likelihood(np.zeros(1), NEXT, outlook.log_scale)[0] == pytest.approx(ratio)
+
+
+def frame(sound, rng, count=6):
+    """Different recordings of noise that all begin and end with one sound."""
+    noise = (1000 * rng.standard_normal((count, 8_000))).astype(np.int16)
+    return [np.concatenate([sound, piece, sound]) for piece in noise]
+
+
+def test_sounds_that_many_recordings_share_are_no_overlap():
+    rng = np.random.default_rng(0)
+    click = (5000 * rng.standard_normal(48)).astype(np.int16)
+    jingle = (5000 * rng.standard_normal(1_600)).astype(np.int16)
+    beep = (8000 * np.sin(2 * np.pi * 1_000 * np.arange(3_200) / 16_000)).astype(np.int16)
+    for sound in (click, jingle, beep):
+        assert find_overlaps(frame(sound, rng)) == []
+    ends, starts = frame(beep, rng, 1), frame(beep, rng, 1)
+    assert find_overlaps([ends[0][2_000:], starts[0][:-3_200]]) == []
+
+
+def test_a_few_milliseconds_are_a_warning():
+    noise = (1000 * np.random.default_rng(0).standard_normal(20_000)).astype(np.int16)
+    kinds = {
+        shared: find_overlaps([noise[: 10_000 + shared], noise[10_000:]])[0].kind
+        for shared in (40, 799, 800)
+    }
+    assert kinds == {40: "possible_split_parent", 799: "possible_split_parent", 800: "split_parent"}
 
 
 def test_a_known_process_is_foreseen():
