@@ -1,5 +1,6 @@
 """Rows of somebody's table, dealt to folds and parts."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from ssl_audio.data.folds import PARTS
 from ssl_audio.errors import DataError
 
 Ints = npt.NDArray[np.int64]
+_WHOLE = re.compile(r"^(\d+)\.0+$")
+"""As whole numbers are written in a column that lacks some."""
+_LAST_NUMBER = re.compile(r"(?<!\d)\d{1,9}$")
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Dealing:
             DataError: an unknown part, or a single fold without parts.
         """
         num_rows = len(self.folds if self.folds is not None else self.parts or ())
-        folds = np.array(self.folds if self.folds is not None else ["1"] * num_rows)
+        told = self.folds if self.folds is not None else ["1"] * num_rows
+        folds = np.array([_WHOLE.sub(r"\1", fold) for fold in told])
         numbers = _number(set(folds[folds != ""].tolist()))
         if self.parts is None:
             if len(numbers) < 2:
@@ -56,7 +61,13 @@ class Dealing:
 
 
 def _number(folds: set[str]) -> dict[str, int]:
-    """Their own numbers, else numbers from 1 in the order of their names."""
-    if all(fold.isdigit() for fold in folds) and len(set(map(int, folds))) == len(folds):
-        return {fold: int(fold) for fold in sorted(folds, key=int)}
-    return {fold: number for number, fold in enumerate(sorted(folds), 1)}
+    """The numbers that they end in, else from 1 in the order of their names, 2 before 10."""
+    ends = {fold: int(match[0]) for fold in folds if (match := _LAST_NUMBER.search(fold))}
+    if len(ends) == len(set(ends.values())) == len(folds):
+        return dict(sorted(ends.items(), key=lambda item: item[1]))
+    in_order = sorted(folds, key=lambda fold: (_pad(fold), fold))
+    return {fold: number for number, fold in enumerate(in_order, 1)}
+
+
+def _pad(name: str) -> str:
+    return re.sub(r"\d+", lambda match: match[0].zfill(20), name)
