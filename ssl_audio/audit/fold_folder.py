@@ -9,20 +9,22 @@ of a list is an object with the keys ``key``, ``wav`` and ``emo`` among others.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ssl_audio.audit.part_names import PART_OF_NAME
 from ssl_audio.data.corpora.tables import TABLES
+from ssl_audio.errors import DataError
 
 LISTS = (*TABLES, ".txt")
 """Endings; of one list in several forms the first counts."""
 _PARTS = "|".join(sorted(PART_OF_NAME, key=len, reverse=True))
 _NUMBERS = (
-    re.compile(r"(?:fold|split|cv|session)[ _-]?(\d+)"),
-    re.compile(rf"(?:{_PARTS})[ _-]?(\d+)(?![a-z0-9])"),
-    re.compile(rf"(?<![a-z0-9])(\d+)[ _-]?(?:{_PARTS})"),
-    re.compile(r"(?:^|/)(\d+)(?=[/.])"),
+    re.compile(r"(?P<word>fold|split|cv|session)[ _-]?(?P<number>\d+)"),
+    re.compile(rf"(?P<word>{_PARTS})[ _-]?(?P<number>\d+)(?![a-z0-9])"),
+    re.compile(rf"(?<![a-z0-9])(?P<number>\d+)[ _-]?(?P<word>{_PARTS})"),
+    re.compile(r"(?P<word>^|/)(?P<number>\d+)(?=[/.])"),
 )
 """Where a path tells its fold, the clearest first."""
 
@@ -33,25 +35,72 @@ class FoundList:
 
     path: Path
     fold: str
-    """Number; the file's own name where it has none."""
+    """Number, or several as in ``1/0`` where it takes them to tell folds apart."""
     part: str
     """Empty where its name tells none."""
 
 
 def find_lists(root: Path) -> list[FoundList]:
-    """The lists below a folder: those of parts if there are any, else all that tell a fold."""
-    found: dict[tuple[str, str, str], FoundList] = {}
+    """The lists below a folder: those of parts if there are any, else all that tell a fold.
+
+    Raises:
+        DataError: several lists for one part of one fold, or lists of parts of which only some
+            tell a fold.
+    """
+    found: dict[str, tuple[FoundList, tuple[str, ...]]] = {}
     for path in sorted(root.rglob("*"), key=_rank):
         relative = PurePosixPath(path.relative_to(root).as_posix().lower())
         hidden = any(name.startswith(".") for name in relative.parts)
         if relative.suffix in LISTS and not hidden and path.is_file():
-            one = FoundList(path, _find_fold(relative), _find_part(relative))
-            found.setdefault((one.fold, one.part, relative.with_suffix("").as_posix()), one)
-    named = [one for one in found.values() if one.part]
-    if named:
-        # Lists of one fold have no number.
-        return [FoundList(one.path, one.fold or "1", one.part) for one in named]
-    return [one for one in found.values() if one.fold]
+            one = FoundList(path, "", _find_part(relative))
+            found.setdefault(relative.with_suffix("").as_posix(), (one, _find_numbers(relative)))
+    named = [(one, numbers) for one, numbers in found.values() if one.part]
+    if not named:
+        return _name_folds([(one, numbers) for one, numbers in found.values() if numbers])
+    _refuse_foldless(named)
+    lists = _name_folds(named)
+    refuse_doubles(lists)
+    return lists
+
+
+def refuse_doubles(lists: Sequence[FoundList]) -> None:
+    """Lists that would become one without a word.
+
+    Raises:
+        DataError: several are of one part of one fold.
+    """
+    seen: dict[tuple[str, str], Path] = {}
+    for one in lists:
+        first = seen.setdefault((one.fold, one.part), one.path)
+        if first != one.path:
+            raise DataError(
+                f"{one.path}: expected one list for {one.part or 'the clips'} of fold {one.fold}, "
+                f"got {first} too: join them, or move away what is no such list"
+            )
+
+
+def _refuse_foldless(named: Sequence[tuple[FoundList, tuple[str, ...]]]) -> None:
+    without = [one.path for one, numbers in named if not numbers]
+    if without and len(without) < len(named):
+        path = next(one.path for one, numbers in named if numbers)
+        raise DataError(
+            f"{without[0]}: expected the number of a fold in its name, as {path} has, got none: "
+            "write one such list per fold, or move this one away"
+        )
+
+
+def _name_folds(lists: Sequence[tuple[FoundList, tuple[str, ...]]]) -> list[FoundList]:
+    """By the numbers that differ: 0 and 2 for ``cv3/fold_0`` and ``cv3/fold_2``."""
+    told = [numbers for _, numbers in lists]
+    if len({len(numbers) for numbers in told}) == 1:
+        columns = list(dict.fromkeys(zip(*told, strict=True)))
+        differing = [column for column in columns if len(set(column)) > 1] or columns[-1:]
+        told = list(zip(*differing, strict=True)) if differing else told
+    # Lists of one fold may have no number.
+    return [
+        replace(one, fold="/".join(numbers) or "1")
+        for (one, _), numbers in zip(lists, told, strict=True)
+    ]
 
 
 def _rank(path: Path) -> tuple[int, str]:
@@ -59,11 +108,14 @@ def _rank(path: Path) -> tuple[int, str]:
     return LISTS.index(ending) if ending in LISTS else len(LISTS), path.as_posix()
 
 
-def _find_fold(path: PurePosixPath) -> str:
+def _find_numbers(path: PurePosixPath) -> tuple[str, ...]:
+    """All that may tell its fold, from the outermost; what folder and file both say counts once."""
     for pattern in _NUMBERS:
-        if match := pattern.search(path.as_posix()):
-            return str(int(match[1]))
-    return ""
+        found = pattern.finditer(path.as_posix())
+        told = dict.fromkeys((match["word"], match["number"].lstrip("0") or "0") for match in found)
+        if told:
+            return tuple(number for _, number in told)
+    return ()
 
 
 def _find_part(path: PurePosixPath) -> str:

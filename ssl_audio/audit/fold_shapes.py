@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_audio.audit.dealt_rows import Dealing
-from ssl_audio.audit.fold_folder import find_lists
+from ssl_audio.audit.fold_folder import FoundList, find_lists, refuse_doubles
 from ssl_audio.audit.part_names import PART_OF_NAME
 from ssl_audio.audit.tables import (
     CLIP_COLUMNS,
@@ -30,6 +30,7 @@ SHAPES = (
 )
 """For messages."""
 WRAPPERS = frozenset(("folds", "splits"))
+_TRUTHS = {"true": "1", "false": "0"}
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,20 @@ def read_fold_rows(path: Path, columns: Mapping[str, str]) -> FoldRows:
 
 
 def _read_wide(table: "pd.DataFrame", names: list[str], path: Path) -> FoldRows:
-    """One column per fold, which holds parts, or 1 where the clip is tested (or not)."""
-    by_fold = {fold: cells(table, column) for fold, column in find_fold_columns(table).items()}
+    """One column per fold, which holds parts, or 1 or True where the clip is tested (or not)."""
+    columns = find_fold_columns(table, path)
+    by_fold = {fold: cells(table, column) for fold, column in columns.items()}
     if not by_fold:
         raise UserError(
             f"{path}: expected {SHAPES}, got a table with {', '.join(table.columns[:8])}: say "
             "which column with --map fold=COLUMN or split=COLUMN"
         )
-    if {cell for column in by_fold.values() for cell in column} <= {"0", "1"}:
-        by_fold = _mark_test(by_fold, path)
+    marks = {
+        fold: [_TRUTHS.get(cell.lower(), cell) for cell in column]
+        for fold, column in by_fold.items()
+    }
+    if {cell for column in marks.values() for cell in column} <= {"0", "1"}:
+        by_fold = _mark_test(marks, path)
     return FoldRows(
         tuple(names) * len(by_fold),
         Dealing(
@@ -108,20 +114,30 @@ def _read_json(path: Path) -> FoldRows:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} can't be read as JSON: {error}") from None
-    if isinstance(content, dict) and len(content) == 1 and content.keys() <= WRAPPERS:
-        (content,) = content.values()
+    content = _unwrap(content)
     folds = _find_folds(content)
     if not folds:
         raise DataError(f"{path}: expected {SHAPES}, got {_tell(content)}")
+    for fold, lists in folds.items():
+        if not any(lists.values()):
+            raise DataError(f"{path}: expected clips in every fold, got none in fold {fold!r}")
     rows = [
         (name, fold, part)
         for fold, parts in folds.items()
         for part, items in parts.items()
         for name in _names_of(items, path)
     ]
-    names, of_fold, of_part = zip(*rows, strict=True) if rows else ((), (), ())
+    names, of_fold, of_part = zip(*rows, strict=True)
     parts = of_part if any(of_part) else None
     return FoldRows(names, Dealing(of_fold, parts), path.stem)
+
+
+def _unwrap(content: Any) -> Any:
+    """The folds of ``{"seed": 1, "folds": [...]}``; all else as it is."""
+    if not isinstance(content, dict):
+        return content
+    lists = [name for name, value in content.items() if isinstance(value, list | dict)]
+    return content[lists[0]] if len(lists) == 1 and lists[0] in WRAPPERS else content
 
 
 def _find_folds(content: Any) -> dict[str, dict[str, Any]]:
@@ -166,13 +182,16 @@ def _tell(content: Any) -> str:
 
 def _read_folder(path: Path, columns: Mapping[str, str]) -> FoldRows:
     """Lists of parts whose names tell fold and part, else one table or list per fold."""
-    lists = find_lists(path)
     rows: list[tuple[str, str, str]] = []
-    for found in lists:
+    read: list[FoundList] = []
+    for found in find_lists(path):
         if found.part:
-            rows += [(name, found.fold, found.part) for name in read_names(found.path, columns)]
+            told = [(name, found.part) for name in read_names(found.path, columns)]
         else:
-            rows += [(name, found.fold, part) for name, part in _read_one(found.path, columns)]
+            told = _read_one(found.path, columns)
+        rows += [(name, found.fold, part) for name, part in told]
+        read += [found] if told else []
+    refuse_doubles(read)
     if not rows:
         raise DataError(f"{path}: expected {SHAPES}, got a folder without such lists")
     names, folds, parts = zip(*rows, strict=True)

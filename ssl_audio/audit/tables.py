@@ -50,10 +50,23 @@ def find_column(table: "pd.DataFrame", field: str, columns: Mapping[str, str]) -
     return next((by_lower[name] for name in COLUMNS[field] if name in by_lower), None)
 
 
-def find_fold_columns(table: "pd.DataFrame") -> dict[str, str]:
-    """Columns called ``fold1``, ``fold_2`` and the like, by their numbers."""
-    found = ((_FOLD_COLUMN.fullmatch(str(column)), str(column)) for column in table.columns)
-    return {match[1]: column for match, column in found if match}
+def find_fold_columns(table: "pd.DataFrame", path: Path) -> dict[str, str]:
+    """Columns called ``fold1``, ``fold_2`` and the like, by their numbers.
+
+    Raises:
+        DataError: two of one number.
+    """
+    found: dict[str, str] = {}
+    for column in map(str, table.columns):
+        if match := _FOLD_COLUMN.fullmatch(column):
+            number = match[1].lstrip("0") or "0"
+            if number in found:
+                raise DataError(
+                    f"{path}: expected one column for fold {number}, got {found[number]} and "
+                    f"{column}: leave one of them out"
+                )
+            found[number] = column
+    return found
 
 
 def find_clip_column(table: "pd.DataFrame", columns: Mapping[str, str]) -> str | None:
