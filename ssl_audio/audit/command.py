@@ -9,6 +9,7 @@ from pathlib import Path
 from ssl_audio.audit.copies import Copy, find_copies, find_copies_between
 from ssl_audio.audit.copies.joints import MOST_CLIPS
 from ssl_audio.audit.feature_table import find_sides, read_features
+from ssl_audio.audit.fold_folder import find_lists
 from ssl_audio.audit.front_end import check_front_end
 from ssl_audio.audit.gate import audit_folds, judge_voices
 from ssl_audio.audit.names import ClipNames
@@ -107,10 +108,13 @@ def _refuse_odd(request: Request) -> None:
 
 def _refuse_odd_columns(request: Request) -> None:
     """Every field of ``--map`` must be one that is read, its column in one of the tables."""
+    if not request.columns:
+        return
     known = sorted({*COLUMNS, "clip_id", *CORPORA["csv"].fields})
     paths = (request.source, request.folds, request.features, *request.lists.values())
     given = [path for path in paths if path is not None]
-    given += request.folds.rglob("*") if request.folds is not None else []
+    if request.folds is not None and request.folds.is_dir():
+        given += [found.path for found in find_lists(request.folds)]
     tables = [path for path in given if path.is_file() and path.suffix.lower() in TABLES]
     headers = [column for path in tables for column in open_table(path).header]
     for field_name, column in request.columns.items():

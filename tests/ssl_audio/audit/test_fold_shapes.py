@@ -1,10 +1,14 @@
 """Other people's folds: every shape gives the same folds, other things one line."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from ssl_audio.audit.command import Request, audit
+from ssl_audio.audit.dealt_rows import Dealing
 from ssl_audio.audit.names import ClipNames
 from ssl_audio.audit.others_splits import read_folds
 from ssl_audio.data.manifest import Clip
@@ -49,6 +53,7 @@ JSON = {
     "named folds": {f"fold{number}": fold for number, fold in FOLDS.items()},
     "a list of folds": list(FOLDS.values()),
     "wrapped": {"folds": list(FOLDS.values())},
+    "wrapped beside a number": {"seed": 1, "note": "x", "folds": list(FOLDS.values())},
     "other names": [{"Training": f["train"], "eval": f["test"]} for f in FOLDS.values()],
     "objects": [
         {part: [{"wav": f"x/{name}.wav", "emo": "sad"} for name in f[part]] for part in f}
@@ -78,6 +83,8 @@ MARKS = {
     "parts": lambda is_test: "test" if is_test else "train",
     "1 is test": lambda is_test: int(is_test),
     "0 is test": lambda is_test: int(not is_test),
+    "True is test": bool,
+    "False is test": lambda is_test: not is_test,
 }
 
 
@@ -88,6 +95,25 @@ def test_a_column_for_each_fold(tmp_path, mark, ending):
     table = with_columns(MARKS[mark])
     table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
     assert read(path) == FOLDS
+
+
+FOLD_NAMES = {
+    "text": ([f"fold{k}" for k in range(1, 13)], range(1, 13)),
+    "floats": ([f"{k}.0" for k in range(1, 12)], range(1, 12)),
+    "no last numbers": ([f"{k}th" for k in range(1, 13)], range(1, 13)),
+    "one last number": ([f"{k}/0" for k in (1, 2, 10)], (1, 2, 3)),
+    "no number": (["b", "a", "²"], (2, 1, 3)),
+    "too long to be one": (["1" * 5000, "2" * 5000], (1, 2)),
+}
+
+
+@pytest.mark.parametrize("name", FOLD_NAMES)
+def test_numbers_of_folds(name):
+    names, numbers = FOLD_NAMES[name]
+    places = Dealing(names, None).places(Path("folds.csv"))
+    tested = {number: parts["test"].tolist() for number, parts in places.items()}
+    assert tested == {number: [place] for place, number in enumerate(numbers)}
+    assert list(places) == sorted(numbers)
 
 
 def write_emobox(root):
@@ -136,6 +162,9 @@ FOLDERS = {
     "part/fold1.csv": write_parts("{part}/fold{number}.csv"),
     "1/part.txt": write_parts("{number}/{part}.txt", ""),
     "split-01": write_parts("deep/split-0{number}/{part}.csv"),
+    "cv3/fold": write_parts("cv3/fold_{number}/{part}.txt", ""),
+    "split/session0": write_parts("split_{number}/session0_{part}.txt", ""),
+    "fold/fold": write_parts("fold_{number}/fold_{number}/{part}_9.txt", ""),
     "a table per fold": write_split_columns,
     "a list per fold": write_own_clips,
 }
@@ -146,6 +175,53 @@ def test_folders(tmp_path, name):
     FOLDERS[name](tmp_path / "folds")
     write_text(tmp_path / "folds" / ".hidden_test_1.csv", "clip_id\nnowhere\n")
     assert read(tmp_path / "folds") == FOLDS
+
+
+DOUBLES = {
+    "a test list for all": (
+        {"fold0/train.txt": 0, "fold0/test.txt": 1, "fold1/train.txt": 1, "test_all.txt": 2},
+        r"test_all\.txt: expected the number of a fold in its name",
+    ),
+    "speakers": (
+        {"train_1.csv": 0, "test_1.csv": 1, "train_speakers.txt": 2},
+        r"train_speakers\.txt: expected the number of a fold",
+    ),
+    "one fold": (
+        {"train.csv": 0, "test.csv": 1, "train_speakers.txt": 2},
+        r"train_speakers\.txt: expected one list for train of fold 1, got \S+train\.csv too",
+    ),
+    "one number": (
+        {"fold1/train.txt": 0, "fold1/test.txt": 1, "fold1/train_b.txt": 2},
+        r"train_b\.txt: expected one list for train of fold 1, got \S+train\.txt too",
+    ),
+    "own clips": (
+        {"fold1.txt": 0, "fold2.txt": 1, "fold2_b.txt": 2},
+        r"fold2_b\.txt: expected one list for the clips of fold 2, got \S+fold2\.txt too",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DOUBLES)
+def test_lists_are_not_merged(tmp_path, name):
+    speakers, message = DOUBLES[name]
+    for path, speaker in speakers.items():
+        names = [clip for clip in NAMES if clip[1] == str(speaker)]
+        header = ["clip_id"] if path.endswith(".csv") else []
+        write_text(tmp_path / path, "\n".join(header + names))
+    with pytest.raises(UserError, match=message) as told:
+        read(tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_map_looks_at_lists_alone(tmp_path):
+    write_parts("fold{number}/{part}.csv")(tmp_path / "folds")
+    write_text(tmp_path / "folds" / ".x.parquet", "no parquet")
+    request = Request(source=tmp_path / "nowhere", folds=tmp_path / "folds")
+    for columns in ({}, {"clip_id": "clip_id"}):
+        with pytest.raises(UserError, match="nowhere"):
+            audit(replace(request, columns=columns))
+    with pytest.raises(UserError, match="no table has this column, got clip_id"):
+        audit(replace(request, columns={"clip_id": "x"}))
 
 
 def test_a_folder_of_one_fold(tmp_path):
@@ -166,6 +242,18 @@ MISTAKES = {
     "g.json": ('{"train": ["s0-0", "x"], "test": ["s1-0"]}', "1 of 3 names match no clip"),
     "h.csv": ("path,fold1,fold2\ns0-0,1,1\ns1-0,0,1\n", "expected one 1 per clip"),
     "i.csv": ("path,fold1,fold2\ns0-0,train,x\n", "expected parts train, validation and test"),
+    "k.json": ('[["s0-0"], [], ["s1-0"]]', "expected clips in every fold, got none in fold '2'"),
+    "l.json": ('{"train": [], "test": []}', "expected clips in every fold, got none"),
+    "m.json": ("[[], []]", "expected clips in every fold, got none in fold '1'"),
+    "n.json": (
+        '{"a": {"train": ["s0-0"], "test": ["s1-0"]}, "b": {"train": [], "test": []}}',
+        "got none in fold 'b'",
+    ),
+    "o.csv": (
+        "path,fold1,split1\ns0-0,train,test\n",
+        "expected one column for fold 1, got fold1 and split1",
+    ),
+    "p.csv": ("path,fold1,fold01\ns0-0,train,test\n", "got fold1 and fold01"),
     "j.csv": ("path,x\ns0-0,1\n", "got a table with path, x: say which column with --map fold="),
 }
 
