@@ -28,6 +28,14 @@ FEWEST_VALUES, ENOUGH_VALUES = 10, 1000
 medians and ranges are small whole numbers by nature, and in a balanced corpus uncorrelated."""
 LEAST_SHARE_OF_VALUES = 0.3
 """Of different values in the rows between."""
+SAME = 1e-9
+"""Values this near are one value, computed twice."""
+LEAST_SHARE_HELD_ONCE = 0.9
+"""Of the columns with these extremes, those that hold each once: of clipped ones most do not."""
+LEAST_SHARE_OF_ROWS = 0.9
+"""That hold an extreme, if each was scaled by itself."""
+LEAST_SHARE_OF_EXPECTED = 0.25
+"""Of the columns whose extreme lies outside train by chance: loud speakers hold many at once."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,47 @@ class Moments(Constants):
     def find(self, values: Floats) -> Mask:
         """See Constants."""
         return self.fit(values)
+
+
+@dataclass(frozen=True)
+class Extremes(Constants):
+    """What single rows hold: few groups have those of nearly all features by chance.
+
+    Constants of the rows put one row, and copies of it, at each end of a column. Clipping puts
+    none or many there, and scaling row by row as many as there are rows.
+    """
+
+    share_of_group: float = 0.9
+    sizes: tuple[Callable[[Floats], Floats], ...] = (np.negative, np.positive)
+    """Of values, each largest at one end."""
+
+    def find(self, values: Floats) -> Mask:
+        """See Constants."""
+        columns = super().find(values)
+        if not columns.any() or self._is_by_row(values, columns):
+            return np.zeros_like(columns)
+        once = columns.copy()
+        once[columns] = [
+            all(_is_held_once(size(values[:, column]), values) for size in self.sizes)
+            for column in np.flatnonzero(columns)
+        ]
+        return once if once.sum() >= LEAST_SHARE_HELD_ONCE * columns.sum() else once & False
+
+    def _is_by_row(self, values: Floats, columns: Mask) -> bool:
+        """Whether nearly every row holds each end, as rows do that were scaled by themselves."""
+        num_rows, num_features = values.shape
+        if num_features > num_rows:
+            return False  # so many columns have extremes in every row, whatever was scaled
+        measured = values[:, keep_measured(np.ones_like(columns), values)]
+        ends = [size(values[:, columns]).max() for size in self.sizes]
+        holds = np.all(
+            [
+                (np.abs(size(measured) - end) < EXACT_RANGE).any(axis=1)
+                for size, end in zip(self.sizes, ends, strict=True)
+            ],
+            axis=0,
+        )
+        return bool(holds.mean() >= LEAST_SHARE_OF_ROWS)
 
 
 @dataclass(frozen=True)
@@ -113,12 +162,12 @@ NORMAL_QUANTILE = 5.199337582605575
 """Of 1e-7, where scikit-learn's QuantileTransformer cuts a normal distribution."""
 EXTREMES = (
     *(
-        Constants(f"a range of {low:.4g} to {high:.4g}", partial(has_range, low, high), 0.9)
+        Extremes(f"a range of {low:.4g} to {high:.4g}", partial(has_range, low, high))
         for low, high in ((0.0, 1.0), (-1.0, 1.0), (-NORMAL_QUANTILE, NORMAL_QUANTILE))
     ),
-    Constants("a largest magnitude of 1", has_magnitude, 0.9),
+    Extremes("a largest magnitude of 1", has_magnitude, sizes=(np.abs,)),
 )
-"""That single rows hold: one group has those of many features by chance, but not of nearly all."""
+"""That single rows hold."""
 
 
 def find_leaked_constants(
@@ -133,21 +182,45 @@ def find_leaked_constants(
     """
     large = {name: rows for name, rows in leaking.items() if len(rows) >= FEWEST_ROWS}
     own = [values[rows] for rows in innocent.values()]
+    num_features = values.shape[1]
     for constants in CENTRES:
         for name, rows in large.items():
             exact = constants.find(values[rows])
             for population in own:
                 exact &= ~constants.fit(population)
-            if exact.sum() >= min(FEWEST_COLUMNS, values.shape[1]):
+            if exact.sum() >= min(FEWEST_COLUMNS, num_features):
                 return Normalisation(name, constants.how, np.flatnonzero(exact))
     for constants in EXTREMES:
         fits = {name: constants.find(values[rows]) for name, rows in large.items()}
         # A part of the rows may hold the extremes of some features.
         name = max(fits, key=lambda name: fits[name].sum(), default="")
-        wide = name and fits[name].sum() >= max(FEWEST_EXTREMES, values.shape[1] / 2)
-        if wide and all((fits[name] & ~constants.fit(population)).any() for population in own):
-            return Normalisation(name, constants.how, np.flatnonzero(fits[name]))
+        if not name or fits[name].sum() < max(FEWEST_EXTREMES, num_features / 2):
+            continue
+        exact = fits[name]
+        if all(
+            (exact & ~constants.fit(values[rows])).sum()
+            >= _count_fewest_outside(int(exact.sum()), large[name], rows)
+            for rows in innocent.values()
+        ):
+            return Normalisation(name, constants.how, np.flatnonzero(exact))
     return None
+
+
+def _count_fewest_outside(num_columns: int, rows: Places, innocent: Places) -> float:
+    """Columns whose extremes innocent rows must lack, by the share of rows that are not theirs."""
+    share = 1 - np.isin(rows, innocent).mean()
+    return max(1.0, float(LEAST_SHARE_OF_EXPECTED * share * num_columns))
+
+
+def _is_held_once(sizes: Floats, values: Floats) -> bool:
+    """Whether one row has the largest size, or several that are equal in every feature.
+
+    Args:
+        sizes: (rows,) of one column.
+        values: (rows, features).
+    """
+    places = np.flatnonzero(sizes >= sizes.max() - SAME)
+    return bool((values[places[1:]] == values[places[0]]).all())
 
 
 def keep_measured(columns: Mask, values: Floats) -> Mask:
