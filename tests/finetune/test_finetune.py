@@ -115,6 +115,7 @@ def test_resumed_run_ends_the_same(prepared: Path, encoder: Path, tuned: Path) -
         assert torch.equal(ours.state_dict()[name], weight), name
 
 
+@pytest.mark.slow
 def test_two_processes_agree_on_the_best_step(prepared: Path, tmp_path: Path) -> None:
     sets = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}", *FAST, "evaluate_every=2"]
     sets += ["train.max_steps=4", "train.batch_size=4", "train.warmup_steps=1"]
