@@ -1,7 +1,7 @@
 """The command ``audit``: opens what is to be looked at, looks, and says what that took."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from ssl_audio.audit.voices import listen
 from ssl_audio.data.corpora import CORPORA
 from ssl_audio.data.corpora.tables import TABLES, open_table
 from ssl_audio.data.folds import Folds
+from ssl_audio.data.manifest import Clip
 from ssl_audio.errors import UserError
 
 
@@ -158,9 +159,15 @@ def _find_copies(source: Source, notebook: Notebook) -> tuple[Copy, ...]:
         notebook.missed.append("copies in other samples: the manifest brings no audio")
         return ()
     notebook.looked_at.append("copies in other samples, re-encoded, cut or changed")
-    if len(source.clips) > MOST_CLIPS:
-        notebook.missed.append(f"neighbouring pieces without overlap: over {MOST_CLIPS} clips")
+    _tell_unheard_joints(source.clips, "", notebook)
     return find_copies(source.corpus)
+
+
+def _tell_unheard_joints(clips: Sequence[Clip], where: str, notebook: Notebook) -> None:
+    if len(clips) > MOST_CLIPS:
+        notebook.missed.append(
+            f"neighbouring pieces without overlap{where}: over {MOST_CLIPS} clips"
+        )
 
 
 def _listen(source: Source, protocols: list[Folds], notebook: Notebook) -> list[Finding]:
@@ -172,7 +179,8 @@ def _listen(source: Source, protocols: list[Folds], notebook: Notebook) -> list[
     notebook.looked_at.append(f"the voices of {len(voices.speakers)} speakers")
     if voices.num_left_out:
         notebook.missed.append(
-            f"the voices of {count_of(voices.num_left_out, 'speaker')}: too few clips"
+            f"the voices of {count_of(voices.num_left_out, 'speaker')}: too few clips, "
+            "or too many speakers"
         )
     return judge_voices(source.clips, protocols, voices)
 
@@ -241,6 +249,7 @@ def _search_pool(pool: Pool, source: Source, notebook: Notebook) -> Pool:
     if pool.corpus is None or source.corpus is None:
         notebook.missed.append(f"changed copies in {pool.name}: by its manifest only equal audio")
         return pool
+    _tell_unheard_joints([*source.clips, *pool.clips], f" in {pool.name}", notebook)
     return replace(pool, copies=find_copies_between(source.corpus, pool.corpus))
 
 

@@ -12,8 +12,10 @@ speaker recognition"; Dehak et al. 2011, "Front-end factor analysis for speaker 
 section III-B (cosine scoring). The damping is ours.
 """
 
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +28,16 @@ from ssl_audio.data.prepared import PreparedCorpus
 
 Double = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Item = TypeVar("Item")
 
 _FEWEST_CLIPS = 15
 """Of a speaker who is listened to."""
 _FEWEST_SPEAKERS = 4
 """Who are listened to at all."""
 _MOST_CLIPS = 60
-"""Of a speaker that are listened to, from first to last."""
+"""Of a speaker that are listened to, from first to last; fewer where there are many speakers."""
+_MOST_LISTENED = 12_000
+"""Clips in all: what is heard of them, up to 60 kB of each, stays in memory."""
 _DIMENSIONS = 100
 _CLIPS_PER_DIMENSION = 4
 _DAMPING = 4.0
@@ -57,7 +62,7 @@ class Voices:
     halves: Double
     """(speakers,) likeness of random halves of the clips of each."""
     num_left_out: int
-    """Speakers with too few clips."""
+    """Speakers with too few clips, or of whom there were too many."""
 
     @property
     def of_one_speaker(self) -> float:
@@ -87,16 +92,21 @@ def listen(corpus: PreparedCorpus) -> Voices | None:
         None if under ``_FEWEST_SPEAKERS`` have ``_FEWEST_CLIPS`` clips: then there is nobody to
         compare them with; and if nothing is to be heard.
     """
-    counts = Counter(clip.speaker for clip in corpus.clips if clip.speaker is not None)
-    speakers = tuple(sorted(name for name, count in counts.items() if count >= _FEWEST_CLIPS))
+    owned = defaultdict(list)
+    for place, clip in enumerate(corpus.clips):
+        if clip.speaker is not None:
+            owned[clip.speaker].append(place)
+    enough = sorted(name for name, own in owned.items() if len(own) >= _FEWEST_CLIPS)
+    speakers = tuple(_spread(enough, _MOST_LISTENED // _FEWEST_CLIPS))
     if len(speakers) < _FEWEST_SPEAKERS:
         return None
-    places = [_choose_clips(corpus, speaker) for speaker in speakers]
+    most = min(_MOST_CLIPS, _MOST_LISTENED // len(speakers))
+    places = [_spread(owned[speaker], most) for speaker in speakers]
     owners = np.repeat(np.arange(len(speakers)), [len(own) for own in places])
     prints = take_prints([corpus.views[place] for own in places for place in own])
     if np.ptp(prints, axis=0).max() == 0:
         return None
-    return Voices(speakers, *compare(prints, owners), len(counts) - len(speakers))
+    return Voices(speakers, *compare(prints, owners), len(owned) - len(speakers))
 
 
 def compare(prints: Float, owners: Ints) -> tuple[Double, Double]:
@@ -153,8 +163,7 @@ def _average(numbers: Double, owners: Ints) -> Double:
     return sums / np.bincount(owners)[:, None]
 
 
-def _choose_clips(corpus: PreparedCorpus, speaker: str) -> list[int]:
-    """Positions of some of a speaker's clips, evenly from all."""
-    own = [place for place, clip in enumerate(corpus.clips) if clip.speaker == speaker]
-    chosen = np.linspace(0, len(own) - 1, min(_MOST_CLIPS, len(own))).round().astype(np.int64)
-    return [own[place] for place in chosen]
+def _spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Some of the items, or all, evenly from first to last."""
+    chosen = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(np.int64)
+    return [items[place] for place in chosen]

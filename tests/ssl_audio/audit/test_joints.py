@@ -90,8 +90,7 @@ def test_silence_and_noise_fit_everything(level):
 
 @pytest.mark.parametrize("lengths", [[], [PAST], [PAST - 1, PAST, 3, 0], [PAST, PAST]])
 def test_few_and_short_pieces(lengths, views):
-    joints = find_joints([views[0][4000:][:length] for length in lengths])
-    assert pairs_of(joints) <= {(0, 1), (1, 0)}
+    assert find_joints([views[0][4000:][:length] for length in lengths]) == []
 
 
 def test_likelihoods_against_a_reference(views):

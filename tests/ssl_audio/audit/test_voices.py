@@ -76,6 +76,14 @@ def test_the_audit_listens(corpus):
     assert not has_leak(audited.findings)
 
 
+def test_of_many_speakers_some_are_listened_to(corpus, monkeypatch):
+    monkeypatch.setattr("ssl_audio.audit.voices._MOST_LISTENED", 67)
+    voices = listen(corpus)
+    assert voices.speakers == ("01", "03", "04", "99") and voices.num_left_out == 2
+    audited = audit(Request(source=corpus.root))
+    assert any("the voices of 2 speakers" in line for line in audited.missed)
+
+
 def test_few_clips_are_not_listened_to(recorded, tmp_path):
     few = [(replace(c, speaker=c.speaker if c.speaker < "04" else None), a) for c, a in recorded]
     assert listen(write(tmp_path / "few", few)) is None
