@@ -22,8 +22,10 @@ LOG_MEL_SCALES = 0.1, 30.0
 """Of normalised log-mel, which is about 1."""
 MOST_STILL = 0.5
 """Share of clips without any variation."""
-MOST_LOSS = 3.0
-"""Loss as a share of the first."""
+MOST_LOSS, LEAST_RISE = 3.0, 1.0
+"""Loss as a share of the first, and by how much more it is at least: losses are in nats or in
+variances of what is predicted, so that 1 is about what knowing nothing costs. A contrast of few
+clips begins near zero and is mostly chance."""
 GRADIENT_NORMS = 1e-6, 1e4
 
 
@@ -102,7 +104,7 @@ def judge_training(values: dict[str, float], first: dict[str, float]) -> Failure
         return Failure("loss", "was not finite")
     if loss == 0:
         return Failure("loss", "was zero, with nothing left to learn,")
-    if loss > MOST_LOSS * first["loss"]:
+    if loss > max(MOST_LOSS * first["loss"], first["loss"] + LEAST_RISE):
         return Failure("loss", f"rose from {first['loss']:.3g} to {loss:.3g}")
     if not GRADIENT_NORMS[0] <= norm <= GRADIENT_NORMS[1]:
         return Failure("gradient", f"had a norm of {norm:.1e}")

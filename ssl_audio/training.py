@@ -67,7 +67,8 @@ def train(
 
     Args:
         module: takes a batch, returns a ``StepOutput``.
-        stream: batches by draw numbers, see ``data.stream.CropStream``.
+        stream: batches by draw numbers, see ``data.stream.CropStream``, or endless ones in an order
+            of its own, of this process.
         groups: parameter groups with ``lr_scale``, see ``optim``.
         config: how to train.
         session: from ``open_session``.

@@ -35,6 +35,7 @@ def list_healthy() -> list[Case]:
             for kind in (MASKED, LATENT)
         ),
         Case("some silent clips", (), QUANTIZED, spoil=set_samples(0, 0.2)),
+        Case("contrast of two clips", (), CONTRASTIVE, {"batch_size": 2}),
         Case("high rate", (), MASKED, {"lr": 4e-3}),
         Case(
             "latent of channels, small batch",

@@ -30,6 +30,7 @@ from ssl_audio.errors import UserError
 from ssl_audio.pretrain import PretrainConfig
 from ssl_audio.probes import Floats, ProbeName, embed_levels, probe, rank_me
 from ssl_audio.progress import with_progress
+from ssl_audio.pool import open_pool
 from ssl_audio.run_record import read_run_record
 
 ENCODER_WEIGHTS = "encoder."
@@ -214,9 +215,10 @@ def open_state(run: str, folder: Path, step: int) -> State:
     """
     record = read_run_record(folder)
     config = build_config(PretrainConfig, record["config"])
-    corpus = PreparedCorpus.load(config.data.corpus)
+    pool = open_pool(config.data)
     torch.manual_seed(config.train.seed)
-    encoder = build_encoder(config.encoder.build_config(), "sdpa", corpus, np.arange(len(corpus)))
+    shape = config.encoder.build_config()
+    encoder = build_encoder(shape, "sdpa", pool.corpus, pool.indices)
     spent = 0.0
     if step:
         weights = load_checkpoint(folder / "checkpoints" / f"step-{step:08d}")

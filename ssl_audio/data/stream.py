@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
@@ -132,15 +132,27 @@ class StepSampler(Sampler[list[int]]):
         return (self.last_step - self.first_step) * self.accumulation
 
 
-def build_loader(stream: Dataset, sampler: StepSampler, num_workers: int) -> DataLoader:
-    """Batches in the sampler's order, the same for any number of workers."""
-    return DataLoader(
-        stream,
-        batch_sampler=sampler,
-        num_workers=num_workers,
-        collate_fn=_as_is,
-        pin_memory=torch.cuda.is_available(),
-    )
+class BatchStream(IterableDataset):
+    """Endless batches in an order of its own."""
+
+    def starting_at(self, batch: int) -> Self:
+        """The same stream from one of its batches on."""
+        raise NotImplementedError
+
+
+def build_loader(
+    stream: Dataset | BatchStream, sampler: StepSampler, num_workers: int
+) -> DataLoader:
+    """Batches in the sampler's order, the same for any number of workers, or in the stream's."""
+    settings: dict[str, Any] = {
+        "num_workers": num_workers,
+        "collate_fn": _as_is,
+        "pin_memory": torch.cuda.is_available(),
+    }
+    if isinstance(stream, BatchStream):
+        later = stream.starting_at(sampler.first_step * sampler.accumulation)
+        return DataLoader(later, batch_size=None, **settings)
+    return DataLoader(stream, batch_sampler=sampler, **settings)
 
 
 def _as_is(batch: Any) -> Any:

@@ -1,11 +1,7 @@
 """The loop through its real commands: resume after kill -9, two processes, wrong settings."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from ssl_audio.checkpoint import load_newest
 from ssl_audio.config import load_config
 from ssl_audio.errors import ConfigError, UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
+from tests.ssl_audio.launching import Launched, launch
 
 PROTOCOL = "synthetic-3/speakers6"
 SMALL = [
@@ -33,7 +30,6 @@ SMALL = [
     "train.attention=eager",
 ]
 SHAPE = ("objective.decoder_layers", "train.precision", "train.attention", "train.warmup_steps")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def settings(prepared: Path, *more: str) -> list[str]:
@@ -41,18 +37,17 @@ def settings(prepared: Path, *more: str) -> list[str]:
     return [*data, *SMALL, *more]
 
 
-def command(prepared: Path, output: Path, *more: str, processes: int = 1) -> list[str]:
-    start = [sys.executable]
-    if processes > 1:
-        start += ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
-        start += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+def start(
+    prepared: Path, output: Path, *more: str, processes: int = 1, resume: bool = False
+) -> Launched:
     sets = [part for item in settings(prepared, *more) for part in ("--set", item)]
-    return [*start, "-m", "ssl_audio", "pretrain", *sets, "--output", str(output)]
+    arguments = ["pretrain", *sets, "--output", str(output), *(["--resume"] if resume else [])]
+    return launch(arguments, output.with_suffix(".log"), processes)
 
 
-def run(*arguments: str) -> None:
-    finished = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
+def run(prepared: Path, output: Path, *more: str, processes: int = 1, resume: bool = False) -> None:
+    started = start(prepared, output, *more, processes=processes, resume=resume)
+    assert started.wait() == [0] * processes, started.said()
 
 
 def weights(output: Path) -> dict[str, torch.Tensor]:
@@ -72,7 +67,7 @@ def steps(output: Path) -> list[int]:
 @pytest.fixture(scope="module")
 def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("undisturbed") / "run"
-    run(*command(prepared, output))
+    run(prepared, output)
     return output
 
 
@@ -80,21 +75,17 @@ def test_kill_9_and_resume_end_in_the_same_weights(
     prepared: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "killed"
-    arguments = command(prepared, output, "train.num_workers=2")
-    process = subprocess.Popen(
-        arguments, env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    started = start(prepared, output, "train.num_workers=2")
     # Killed between two checkpoints, so that steps are lost and have to come again.
     deadline = time.monotonic() + 120
     while not (output / "metrics.jsonl").exists() or max(steps(output), default=0) < 10:
-        assert process.poll() is None and time.monotonic() < deadline
+        assert started.is_alive() and time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    started.kill()
     saved = sorted(path.name for path in (output / "checkpoints").glob("step-*"))
     assert saved and not (output / "run.json").exists()
     assert int(saved[-1].removeprefix("step-")) < 24
-    run(*command(prepared, output), "--resume")
+    run(prepared, output, resume=True)
     expected, resumed = weights(undisturbed), weights(output)
     assert expected.keys() == resumed.keys()
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
@@ -107,7 +98,7 @@ def test_two_processes_equal_one_with_twice_the_batch(
     prepared: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "two"
-    run(*command(prepared, output, "train.batch_size=2", processes=2))
+    run(prepared, output, "train.batch_size=2", processes=2)
     record = json.loads((output / "run.json").read_text())
     assert record["num_processes"] == 2
     assert record["metrics"]["steps"] == 24
@@ -168,7 +159,7 @@ def test_a_cut_run_says_so(prepared: Path, tmp_path: Path) -> None:
 def test_probed_choices_are_recorded_and_reused(prepared: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     probing = ("train.precision=auto", "train.attention=auto", "train.max_steps=4")
-    run(*command(prepared, output, *probing))
+    run(prepared, output, *probing)
     choices = json.loads((output / "run.json").read_text())["choices"]
     assert choices["precision"] in ("float32", "bfloat16")
     assert choices["attention"] in ("eager", "sdpa") and choices["threads"] == 1
