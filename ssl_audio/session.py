@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from pydantic import Field
 
+from ssl_audio.allocation import keep_freed_memory
 from ssl_audio.checkpoint import Checkpoint, load_newest
 from ssl_audio.config import Config
 from ssl_audio.encoder_config import AudioEncoderConfig
@@ -156,6 +157,7 @@ def start_accelerator(
         trackers: by accelerate's names.
         output: the run's folder, where trackers of this machine write.
     """
+    keep_freed_memory()
     # accelerate keeps one precision for each process and has no public way to change it.
     AcceleratorState._reset_state()
     accelerator = Accelerator(

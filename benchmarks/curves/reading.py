@@ -27,10 +27,10 @@ from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.protocols import OpenProtocol, open_protocol
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.errors import UserError
+from ssl_audio.pool import open_pool
 from ssl_audio.pretrain import PretrainConfig
 from ssl_audio.probes import Floats, ProbeName, embed_levels, probe, rank_me
 from ssl_audio.progress import with_progress
-from ssl_audio.pool import open_pool
 from ssl_audio.run_record import read_run_record
 
 ENCODER_WEIGHTS = "encoder."

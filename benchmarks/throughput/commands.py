@@ -52,7 +52,9 @@ def pretrain(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=2, help="Clips.")] = 64,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="One more warms up.")] = 5,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Of each system a round.")] = 3,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, help="Of training each system a round.")
+    ] = 4,
     json: JsonOption = None,
 ) -> None:
     """Training steps of ours beside ViTMAE and wav2vec 2.0 of the same width and depth."""
@@ -66,7 +68,7 @@ def pretrain(
             if corpus is not None
             else write_long_corpus(Path(folder) / "generated", 1)
         )
-        report = measure_pretraining(opened, batch_size, rounds, steps)
+        report = measure_pretraining(opened, batch_size, rounds, seconds)
     if json is not None:
         report.save(json)
     typer.echo(report.describe())

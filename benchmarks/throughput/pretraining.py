@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.memory import forget_peak, give_back_freed, peak_mebibytes, resident_mebibytes
 from benchmarks.throughput.rivals import PICTURE_SECONDS, build_vit_mae, build_wav2vec2
+from ssl_audio.allocation import keep_freed_memory
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.stream import CropStream, StepSampler, build_loader
 from ssl_audio.encoder import AudioEncoder
@@ -123,17 +124,19 @@ class Report:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
-def measure_pretraining(corpus: PreparedCorpus, batch_size: int, rounds: int, steps: int) -> Report:
+def measure_pretraining(
+    corpus: PreparedCorpus, batch_size: int, rounds: int, seconds: float
+) -> Report:
     """Times every system in turn.
 
     Args:
         corpus: prepared, for the crops of ours.
         batch_size: clips of a step.
         rounds: that count; one more warms up.
-        steps: of each system in a round.
+        seconds: that each system trains in a round, one step at least.
     """
-    systems = list_systems(corpus, batch_size)
-    return time_systems(systems, rounds, steps)
+    keep_freed_memory()  # as our runs do; the others get it too
+    return time_systems(list_systems(corpus, batch_size), rounds, seconds)
 
 
 def list_systems(corpus: PreparedCorpus, batch_size: int) -> list[System]:
@@ -209,7 +212,7 @@ def _rival(
     )
 
 
-def time_systems(systems: Sequence[System], rounds: int, steps: int) -> Report:
+def time_systems(systems: Sequence[System], rounds: int, seconds: float) -> Report:
     """Steps of every system in turn, and matrix products of its shapes between them."""
     trainers = [Trainer(system) for system in systems]
     times: dict[str, list[float]] = {system.name: [] for system in systems}
@@ -218,10 +221,10 @@ def time_systems(systems: Sequence[System], rounds: int, steps: int) -> Report:
         for number in range(rounds + 1):
             for trainer in trainers:
                 name = trainer.system.name
-                seconds = trainer.run(steps)
+                step = trainer.run(seconds)
                 peak = time_matmul(trainer.system)
                 if number:  # the first round warms up
-                    times[name].append(seconds / steps)
+                    times[name].append(step)
                     peaks[name].append(peak)
                 else:
                     trainer.waited = trainer.spent = 0.0
@@ -262,14 +265,26 @@ class Trainer:
         self.system.after_step(1, LONGEST)
         return waited
 
-    def run(self, steps: int) -> float:
-        """Seconds that some steps took."""
+    def run(self, seconds: float) -> float:
+        """Seconds a step takes, the mean over at least so many of training.
+
+        What ran before has left its own data in the caches: a first step is not counted, unless it
+        is as long as all of them may be.
+        """
         started = time.perf_counter()
-        for _ in range(steps):
+        waited = self.step()
+        first = time.perf_counter() - started
+        if first >= seconds:
+            self.waited += waited
+            self.spent += first
+            return first
+        started = time.perf_counter()
+        num_steps = 0
+        while (spent := time.perf_counter() - started) < seconds:
             self.waited += self.step()
-        seconds = time.perf_counter() - started
-        self.spent += seconds
-        return seconds
+            num_steps += 1
+        self.spent += spent
+        return spent / num_steps
 
 
 def time_matmul(system: System, repeats: int = 3) -> float:
