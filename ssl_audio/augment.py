@@ -11,24 +11,42 @@ from torch.nn import functional
 from ssl_audio.draws import Stream, uniform
 
 
+def draw_place(num_samples: Tensor, keys: Tensor, length: int, view: int) -> Tensor:
+    """(batch,) int64 first sample of a stretch of every clip; shorter clips keep their start.
+
+    Args:
+        num_samples: (batch,) int64 true lengths.
+        keys: (batch,) int64.
+        length: samples of the stretch.
+        view: views with the same number have the same place.
+    """
+    room = (num_samples - length).clamp(0)
+    start = (uniform(keys, Stream.VIEW, 1, view)[:, 0].double() * (room + 1)).long()
+    return torch.minimum(start, room)
+
+
+def shift_place(
+    start: Tensor, num_samples: Tensor, keys: Tensor, length: int, most: int, view: int
+) -> Tensor:
+    """(batch,) int64 places moved by up to ``most`` samples, as far as the clips go."""
+    moved = start + ((2 * uniform(keys, Stream.SHIFT, 1, view)[:, 0] - 1) * most).round().long()
+    return torch.minimum(moved.clamp(0), (num_samples - length).clamp(0))
+
+
 def cut_view(
-    waveform: Tensor, num_samples: Tensor, keys: Tensor, length: int, view: int
+    waveform: Tensor, num_samples: Tensor, start: Tensor, length: int
 ) -> tuple[Tensor, Tensor]:
-    """A stretch of every clip, at a place drawn for the view; shorter clips keep their start.
+    """A stretch of every clip.
 
     Args:
         waveform: (batch, samples), padded at its end.
         num_samples: (batch,) int64 true lengths.
-        keys: (batch,) int64.
+        start: (batch,) int64 its first sample.
         length: samples of the stretch.
-        view: views with the same number are cut at the same place.
 
     Returns:
         (batch, length) of the waveform's type, and the (batch,) int64 true lengths.
     """
-    room = (num_samples - length).clamp(0)
-    start = (uniform(keys, Stream.VIEW, 1, view)[:, 0].double() * (room + 1)).long()
-    start = torch.minimum(start, room)
     waveform = functional.pad(waveform, (0, max(0, length - waveform.shape[1])))
     places = start[:, None] + torch.arange(length, device=waveform.device)
     cut = waveform.take_along_dim(places, dim=1)

@@ -25,6 +25,7 @@ class Stream(IntEnum):
     SPEED = 7
     BACKGROUND = 8
     BACKGROUND_LEVEL = 9
+    SHIFT = 10
 
 
 def draw_keys(seed: int, passes: Tensor, clip_indices: Tensor) -> Tensor:

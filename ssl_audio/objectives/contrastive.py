@@ -15,7 +15,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_audio.augment import add_noise, change_level, change_speed, cut_view, mix_clip
+from ssl_audio.augment import (
+    add_noise,
+    change_level,
+    change_speed,
+    cut_view,
+    draw_place,
+    mix_clip,
+    shift_place,
+)
 from ssl_audio.config import Config
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.draws import view_keys
@@ -31,6 +39,7 @@ class ContrastConfig(Config):
 
     Attributes:
         positives: two crops of a clip, or one crop changed in two ways.
+        shift_ms: most by which each view of one crop is moved from its place.
         view_seconds: length of a view, cut out of the crop that the stream gives.
         similarity: cosine over a temperature (NT-Xent) or bilinear (COLA).
         temperature: of NT-Xent.
@@ -43,6 +52,7 @@ class ContrastConfig(Config):
     """
 
     positives: Literal["same_clip", "same_crop"] = "same_clip"
+    shift_ms: float = Field(default=50.0, ge=0)
     view_seconds: float = Field(default=1.2, gt=0)
     similarity: Literal["cosine", "bilinear"] = "cosine"
     temperature: float = Field(default=0.1, gt=0)
@@ -180,20 +190,23 @@ def hear_two_views(batch: Batch, config: ContrastConfig) -> Heard:
 
 
 def _hear_view(batch: Batch, config: ContrastConfig, view: int) -> Heard:
-    keys = batch["keys"]
-    place = view if config.positives == "same_clip" else 0
+    keys, num_samples = batch["keys"], batch["num_samples"]
     length = round(config.view_seconds * SAMPLE_RATE)
-    clean, num_samples = cut_view(
-        to_float(batch["waveform"]), batch["num_samples"], keys, length, place
-    )
+    if config.positives == "same_clip":
+        start = draw_place(num_samples, keys, length, view)
+    else:
+        most = round(config.shift_ms / 1000 * SAMPLE_RATE)
+        one_place = draw_place(num_samples, keys, length, 0)
+        start = shift_place(one_place, num_samples, keys, length, most, view)
+    clean, num_samples = cut_view(to_float(batch["waveform"]), num_samples, start, length)
     if config.most_speed:
         # What is told of hidden places is told of the speed that is heard.
         clean, num_samples = change_speed(clean, num_samples, keys, config.most_speed, view)
     changed = change_level(clean, keys, config.level_db, view)
     if config.least_background_db is not None:
-        other, _ = cut_view(
-            to_float(batch["background"]), batch["background_samples"], keys, length, view
-        )
+        sounding = batch["background_samples"]
+        place = draw_place(sounding, keys, length, view)
+        other, _ = cut_view(to_float(batch["background"]), sounding, place, length)
         changed = mix_clip(changed, num_samples, other, keys, config.least_background_db, view)
     if config.least_snr_db is not None:
         changed = add_noise(changed, num_samples, keys, config.least_snr_db, view)

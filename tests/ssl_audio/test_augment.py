@@ -5,7 +5,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_audio.augment import add_noise, change_level, change_speed, cut_view, mix_clip
+from ssl_audio.augment import (
+    add_noise,
+    change_level,
+    change_speed,
+    cut_view,
+    draw_place,
+    mix_clip,
+    shift_place,
+)
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.stream import BackgroundStream, CropStream
 from ssl_audio.draws import draw_keys
@@ -63,7 +71,9 @@ def test_a_clip_is_changed_alike_in_any_batch(view: int) -> None:
     sounds, others = draw_sounds(), draw_sounds(1)
 
     def change(rows: slice) -> Tensor:
-        cut, lengths = cut_view(sounds[rows], LENGTHS[rows], KEYS[rows], 8_000, view)
+        place = draw_place(LENGTHS[rows], KEYS[rows], 8_000, 0)
+        place = shift_place(place, LENGTHS[rows], KEYS[rows], 8_000, 400, view)
+        cut, lengths = cut_view(sounds[rows], LENGTHS[rows], place, 8_000)
         cut, lengths = change_speed(cut, lengths, KEYS[rows], 0.1, view)
         cut = change_level(cut, KEYS[rows], 6.0, view)
         cut = add_noise(cut, lengths, KEYS[rows], 10.0, view)

@@ -124,7 +124,7 @@ def cut(batch: dict[str, Tensor], **settings: object) -> tuple[Tensor, Tensor, T
 
 def test_views_differ_only_as_the_settings_say(make_batch: Batches) -> None:
     batch = make_batch([48_000, 30_000], 48_000)
-    plain = {"level_db": 0.0, "least_snr_db": None}
+    plain = {"level_db": 0.0, "least_snr_db": None, "shift_ms": 0.0}
     one, other, _ = cut(batch, positives="same_crop", **plain)
     torch.testing.assert_close(one, other, atol=0, rtol=0)
     *crops, _ = cut(batch, positives="same_clip", **plain)
@@ -133,9 +133,30 @@ def test_views_differ_only_as_the_settings_say(make_batch: Batches) -> None:
     for crop in crops:
         starts = (whole.unfold(0, crop.shape[1], 1) == crop[0]).all(1)
         assert int(starts.sum()) == 1
-    a, b, _ = cut(batch, positives="same_crop", level_db=6.0, least_snr_db=None)
+    a, b, _ = cut(batch, positives="same_crop", level_db=6.0, least_snr_db=None, shift_ms=0.0)
     gain = (b.square().sum(1) / a.square().sum(1)).log10() * 10
     assert (gain.abs() > 0.01).all() and (gain.abs() <= 12).all()
+
+
+def test_views_of_one_crop_are_shifted_a_little(make_batch: Batches) -> None:
+    batch = make_batch([48_000] * 16 + [19_200, 10_000], 48_000)
+    plain = {"positives": "same_crop", "level_db": 0.0, "least_snr_db": None}
+    places = []
+    for shift_ms in (0.0, 50.0):
+        views = cut(batch, shift_ms=shift_ms, **plain)[:2]
+        for view in views:
+            whole = batch["waveform"][:16].float() / 32768
+            found = (whole.unfold(1, 19_200, 1)[:, :, :50] == view[:16, None, :50]).all(2)
+            places.append(found.float().argmax(1))
+            assert found.any(1).all()
+        # Clips that a view fills, or does not fill, have no room.
+        assert torch.equal(views[0][16:], views[1][16:])
+    unmoved, again, moved, otherwise = places
+    assert torch.equal(unmoved, again)
+    for place in (moved, otherwise):
+        far = (place - unmoved).abs()
+        assert 700 < int(far.max()) <= 800 and float(far.float().mean()) > 250
+    assert not torch.equal(moved, otherwise)
 
 
 def test_targets_are_of_what_was_not_changed(make_batch: Batches) -> None:
