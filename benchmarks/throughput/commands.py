@@ -75,6 +75,27 @@ def pretrain(
 
 
 @app.command()
+def cost(
+    output: Annotated[Path, typer.Option("--output", help="For cost.csv and cost.png.")],
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="One more warms up.")] = 5,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, help="Of training each point a round.")
+    ] = 2,
+) -> None:
+    """A training step of ours against clips, tokens of a clip, and weights; with a picture."""
+    from benchmarks.throughput.cost import draw_cost, list_settings, measure_cost
+    from benchmarks.throughput.crops import write_long_corpus
+
+    output.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as folder:
+        corpus = write_long_corpus(Path(folder) / "generated", 1)
+        table = measure_cost(corpus, rounds, seconds, list(list_settings()))
+    table.to_csv(output / "cost.csv", index=False, float_format="%.6g", lineterminator="\n")
+    draw_cost(table, output / "cost.png")
+    typer.echo(table.round(3).to_string(index=False))
+
+
+@app.command()
 def prepare(
     folder: Annotated[
         Path, typer.Option("--folder", help="Where there is room; emptied again afterwards.")

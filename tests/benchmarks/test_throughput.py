@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.throughput import preparing, recordings
+from benchmarks.throughput.cost import Setting, draw_cost, list_settings, measure_cost
+from benchmarks.throughput.crops import write_long_corpus
 from benchmarks.throughput.preparing import PrepareReport, measure_preparing
 from benchmarks.throughput.resident import Watched, watch
 from ssl_audio.data.audio import decode
@@ -145,3 +147,21 @@ def test_crops_come_at_100_000_audio_seconds_per_second(tmp_path):
     corpus = write_long_corpus(tmp_path / "corpus", hours=2)
     speeds = {speed.way: speed for speed in measure_crops(corpus, 64, 3.0, 1.0).speeds}
     assert speeds["CropStream"].fastest > 100_000
+
+
+def test_cost_of_steps(tmp_path):
+    corpus = write_long_corpus(tmp_path / "generated", 0.02)
+    settings = [
+        Setting("clips", "masked", "tiny", 2, 0.5),
+        Setting("clips", "masked", "tiny", 4, 0.5),
+        Setting("tokens", "latent", "tiny", 2, 1.0),
+        Setting("weights", "masked", "small", 2, 0.5),
+    ]
+    table = measure_cost(corpus, 1, 0, settings)
+    assert table["value"].tolist()[:3] == [2, 4, 25] and 2e7 < table["value"][3] < 3e7
+    assert (table["fastest"] <= table["ms_per_clip"]).all() and (table["ms_per_clip"] > 0).all()
+    assert table["gflops_per_clip"][0] == pytest.approx(table["gflops_per_clip"][1])
+    assert table["gflops_per_clip"][3] > 2.5 * table["gflops_per_clip"][0]
+    draw_cost(table, tmp_path / "cost.png")
+    assert (tmp_path / "cost.png").read_bytes()[:4] == b"\x89PNG"
+    assert {setting.axis for setting in list_settings()} == {"clips", "tokens", "weights"}
