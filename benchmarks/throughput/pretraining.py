@@ -7,7 +7,7 @@ of them alike; so does the matrix product that the floor is taken from.
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.optim import parameter_groups
 from ssl_audio.probing import Precision, choose_attention
 from ssl_audio.progress import progress_bar
+from ssl_audio.transformer import compile_blocks
 
 CLIP_SECONDS = 3.0
 LONGEST = 10**6
@@ -47,6 +48,7 @@ class System:
         seconds: of audio in a clip.
         precision: of autocast.
         after_step: what follows an optimizer step.
+        after_first: what follows the first of all steps, of which operations are counted.
     """
 
     name: str
@@ -57,6 +59,7 @@ class System:
     seconds: float
     precision: Precision
     after_step: Callable[[int, int], None] = lambda step, max_steps: None
+    after_first: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ def list_systems(corpus: PreparedCorpus, batch_size: int) -> list[System]:
     single: Precision = "float32"
     rows = [
         build_ours(corpus, "masked", "tiny", ours, batch_size, PICTURE_SECONDS, half),
+        _compiled(build_ours(corpus, "masked", "tiny", ours, batch_size, PICTURE_SECONDS, half)),
         build_ours(corpus, "masked", "tiny", ours, batch_size, PICTURE_SECONDS, single),
     ]
     for precision in (half, single):
@@ -204,6 +208,15 @@ def build_ours(
     )
 
 
+def _compiled(system: System) -> System:
+    """With ``train.compile``; operations can't be counted in what torch has compiled."""
+    return replace(
+        system,
+        name=f"{system.name}, compiled",
+        after_first=lambda: compile_blocks(system.module),
+    )
+
+
 def _rival(
     name: str, module: nn.Module, loss: Callable[[], Tensor], batch_size: int, precision: Precision
 ) -> System:
@@ -252,6 +265,7 @@ class Trainer:
             self.step()
         self.peak_mebibytes = peak_mebibytes() - before
         self.flops_per_clip = counter.get_total_flops() / system.clips
+        system.after_first()
 
     def step(self) -> float:
         """One step; returns the seconds waited for its batch."""

@@ -50,10 +50,11 @@ class CropStream(Dataset):
         crop = round(self.crop_seconds * SAMPLE_RATE)
         lengths = self.corpus.num_samples[clips]
         starts = choose_crops(keys, lengths, crop)
-        waveform = np.zeros((len(clips), crop), np.int16)
+        waveform = np.empty((len(clips), crop), np.int16)
         for row, clip, start in zip(waveform, clips, starts, strict=True):
             part = self.corpus.views[clip][start : start + crop]
             row[: len(part)] = part
+            row[len(part) :] = 0
         return torch.from_numpy(waveform), torch.from_numpy(np.minimum(lengths, crop))
 
 

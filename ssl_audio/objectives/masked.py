@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ssl_audio.encoder import AudioEncoder, PatchedAudio
 from ssl_audio.objectives.base import Batch, Heard, Reconstruction, StepOutput, hear
@@ -35,9 +36,7 @@ class MaskedConfig(PredictionConfig):
 
 def normalise_patches(patches: Tensor, epsilon: float = 1e-6) -> Tensor:
     """Each patch to mean 0 and variance 1: (..., patch_dim) -> the same shape."""
-    mean = patches.mean(-1, keepdim=True)
-    variance = patches.var(-1, keepdim=True, correction=0)
-    return (patches - mean) * (variance + epsilon).rsqrt()
+    return functional.layer_norm(patches, patches.shape[-1:], eps=epsilon)
 
 
 class MaskedObjective(MaskedPrediction[Tensor]):
