@@ -104,7 +104,9 @@ def judge_training(values: dict[str, float], first: dict[str, float]) -> Failure
         return Failure("loss", "was not finite")
     if loss == 0:
         return Failure("loss", "was zero, with nothing left to learn,")
-    if loss > max(MOST_LOSS * first["loss"], first["loss"] + LEAST_RISE):
+    # Of clips too few to be compared with each other a loss is mostly chance.
+    compared = "embedding/rank" in values
+    if compared and loss > max(MOST_LOSS * first["loss"], first["loss"] + LEAST_RISE):
         return Failure("loss", f"rose from {first['loss']:.3g} to {loss:.3g}")
     if not GRADIENT_NORMS[0] <= norm <= GRADIENT_NORMS[1]:
         return Failure("gradient", f"had a norm of {norm:.1e}")

@@ -132,6 +132,14 @@ def test_the_first_failed_level_is_named(changes: dict[str, float], named: str, 
     assert failure is not None and failure.level == named and said in failure.what
 
 
+def test_losses_near_zero_or_of_few_clips_may_rise() -> None:
+    near_zero = {**HEALTHY, "loss": 0.2}
+    assert find_failure({**HEALTHY, "loss": 1.1}, near_zero) is None
+    few = {name: value for name, value in HEALTHY.items() if name != "embedding/rank"}
+    assert find_failure({**few, "loss": 20.0}, few) is None
+    assert find_failure({**few, "loss": math.nan}, few) is not None
+
+
 def settings(prepared: Path, *more: str) -> list[str]:
     return [
         f"data.corpus={prepared}",
