@@ -9,6 +9,10 @@ from ssl_audio.data.prepared import folds_path, write_corpus
 from ssl_audio.data.splits import speakers6
 from ssl_audio.data.synthetic import SyntheticSettings, synthesise
 
+# Workers of ``-n auto`` have a core each; torch, not imported yet, reads this but once.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -91,6 +91,7 @@ class Material:
             speakers=(*(clip.speaker for clip in self.clips), *made_up),
             own_rows={},
             num_dropped=0,
+            num_empty=0,
         )
         return replace(self, table=table, row_parts=row_parts)
 

@@ -120,8 +120,7 @@ def _count(
             ("told as a leak", told["leak"]),
         ):
             found = sum(any(pair <= group for group in groups) for pair in own)
-            named = f"{strength}, {grade}"
-            scores.append(
-                Score(corpus, "split_parent", CHANGE, named, seed, len(own), found, found, stray)
-            )
+            change = f"{CHANGE}, {grade}"
+            counted = len(own), found, found, stray
+            scores.append(Score(corpus, "split_parent", change, strength, seed, *counted))
     return scores

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from ssl_audio.audit.copies import Copy, find_copies, find_copies_between
 from ssl_audio.audit.copies.joints import MOST_CLIPS
-from ssl_audio.audit.feature_table import find_sides, read_features
+from ssl_audio.audit.feature_table import (
+    FeatureTable,
+    find_own_folds,
+    find_sides,
+    read_features,
+)
 from ssl_audio.audit.fold_folder import find_lists
 from ssl_audio.audit.front_end import check_front_end
 from ssl_audio.audit.gate import audit_folds, judge_voices
@@ -78,10 +83,11 @@ def audit(request: Request) -> Audit:
         notebook = Notebook()
         protocols = _choose_folds(request, source, notebook)
         _tell_source(source, notebook)
+        if request.features is not None:
+            table = _look_at_features(request.features, request, source, protocols, notebook)
+            protocols += find_own_folds(table)
         notebook.findings += audit_folds(source.clips, protocols, _find_copies(source, notebook))
         _look_for_shortcuts(source, notebook)
-        if request.features is not None:
-            _look_at_features(request.features, request, source, protocols, notebook)
         for pool in _open_pools(request, source, notebook, opened):
             notebook.findings += _look_for_pool(pool, source, protocols)
         if request.run is not None:
@@ -138,6 +144,8 @@ def _choose_folds(request: Request, source: Source, notebook: Notebook) -> list[
         folds, num_lost = read_lists(request.lists, names, request.columns)
     if num_lost:
         notebook.missed.append(f"{count_of(num_lost, 'clip')} of the split that can't be read")
+    if left_out := len(source.clips) - len({*folds.clip_ids}):
+        notebook.missed.append(f"{count_of(left_out, 'clip')} that the split leaves out")
     return [folds]
 
 
@@ -197,7 +205,7 @@ def _look_for_shortcuts(source: Source, notebook: Notebook) -> None:
 
 def _look_at_features(
     path: Path, request: Request, source: Source, protocols: list[Folds], notebook: Notebook
-) -> None:
+) -> FeatureTable:
     names = ClipNames(source.clips, source.set_aside)
     table = read_features(path, source.clips, names, request.columns)
     num_rows, num_features = table.values.shape
@@ -206,9 +214,12 @@ def _look_at_features(
         notebook.missed.append(f"whose {num_nameless} rows are that name no clip: taken as made up")
     if table.num_dropped:
         notebook.missed.append(f"{count_of(table.num_dropped, 'feature')} with gaps")
+    if table.num_empty:
+        notebook.missed.append(f"{count_of(table.num_empty, 'row')} without most features")
     if num_rows > MOST_ROWS:
         notebook.missed.append(f"rows between others: over {MOST_ROWS} rows")
     notebook.findings += check_table(table, find_sides(table, protocols), source.clips)
+    return table
 
 
 def _look_at_run(run: Path, source: Source, notebook: Notebook) -> None:

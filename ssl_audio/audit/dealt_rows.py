@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ssl_audio.audit.part_names import read_parts
+from ssl_audio.audit.part_names import are_parts, read_parts
 from ssl_audio.data.folds import PARTS
 from ssl_audio.errors import DataError
 
 Ints = npt.NDArray[np.int64]
 _WHOLE = re.compile(r"^(\d+)\.0+$")
 """As whole numbers are written in a column that lacks some."""
+_NEVER_TESTED = "-1"
+"""As scikit-learn's PredefinedSplit has it."""
 _LAST_NUMBER = re.compile(r"(?<!\d)\d{1,9}$")
 
 
@@ -27,10 +29,18 @@ class Dealing:
     parts: Sequence[str] | None
     """What the writer calls them; None if folds alone are told."""
 
+    @classmethod
+    def of_columns(cls, folds: Sequence[str] | None, parts: Sequence[str] | None) -> "Dealing":
+        """Of a column of folds and one of parts; what is called fold may well hold parts."""
+        if parts is None and folds is not None and are_parts(folds):
+            return cls(None, folds)
+        return cls(folds, parts)
+
     def places(self, path: Path) -> dict[int, dict[str, Ints]]:
         """By fold and part, the places of the rows; rows that say neither are left out.
 
-        Without parts, fold k tests its own rows and trains on all others.
+        Without parts, fold k tests its own rows and trains on all others; rows of fold -1 are
+        never tested.
 
         Args:
             path: for messages.
@@ -41,7 +51,8 @@ class Dealing:
         num_rows = len(self.folds if self.folds is not None else self.parts or ())
         told = self.folds if self.folds is not None else ["1"] * num_rows
         folds = np.array([_WHOLE.sub(r"\1", fold) for fold in told])
-        numbers = _number(set(folds[folds != ""].tolist()))
+        never_tested = {""} if self.parts is not None else {"", _NEVER_TESTED}
+        numbers = _number(set(folds.tolist()) - never_tested)
         if self.parts is None:
             if len(numbers) < 2:
                 raise DataError(

@@ -14,7 +14,7 @@ from ssl_audio.audit.dealt_rows import Dealing
 from ssl_audio.audit.names import ClipNames
 from ssl_audio.audit.part_names import are_parts
 from ssl_audio.audit.tables import cells, find_clip_column, find_column, read_table
-from ssl_audio.data.folds import PARTS, Folds
+from ssl_audio.data.folds import PARTS, Fold, Folds
 from ssl_audio.data.manifest import Clip
 from ssl_audio.errors import DataError, UserError
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 OWN_SPLIT = "the split of the feature table"
+MOST_GAPS = 0.5
+"""Share of a row's features, and of a feature's rows, that may lack where the row counts."""
+LARGEST = 1e100
+"""Of a feature; its inverse is the least range."""
 NO_FEATURES = frozenset(("protocol", "task", "seed", "inner", "index", "row", "offset_seconds"))
 """Columns of numbers that are none, beside those that have a meaning of their own."""
 
@@ -51,7 +55,9 @@ class FeatureTable:
     own_rows: Mapping[int, Mapping[str, npt.NDArray[np.int64]]]
     """By fold and part, places of rows; empty if the table does not split itself."""
     num_dropped: int
-    """Features with gaps or infinities."""
+    """Features with gaps or infinities, or too large or too small to compute with."""
+    num_empty: int
+    """Rows that were left out, because they lack most features."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -86,7 +92,7 @@ def read_features(
     Raises:
         UserError: it can't be read, has no features, or names no clip of the corpus at all.
     """
-    table = read_table(path)
+    table, num_empty = _leave_out_empty(read_table(path), path)
     meaning = {field: find_column(table, field, columns) for field in ("emotion", "speaker")}
     split = {field: find_column(table, field, columns) for field in ("fold", "split")}
     if split["split"] and not are_parts(cells(table, split["split"])):
@@ -116,8 +122,9 @@ def read_features(
         ids,
         _fill(table, meaning["emotion"], [by_id[i].emotion if i else None for i in ids]),
         _fill(table, meaning["speaker"], [by_id[i].speaker if i else None for i in ids]),
-        Dealing(*dealt).places(path) if any(split.values()) else {},
+        Dealing.of_columns(*dealt).places(path) if any(split.values()) else {},
         num_dropped,
+        num_empty,
     )
 
 
@@ -146,6 +153,22 @@ def find_sides(table: FeatureTable, protocols: Sequence[Folds]) -> list[Side]:
     return sides
 
 
+def find_own_folds(table: FeatureTable) -> list[Folds]:
+    """The table's own split as one of clips; none if it has none, or but one part of clips.
+
+    A clip with rows in several parts is told of as such, and here it is in the first of them only.
+    """
+    folds = []
+    for number, rows in table.own_rows.items():
+        ids: dict[str, tuple[str, ...]] = {}
+        for part in PARTS:
+            named = {clip_id for row in rows[part].tolist() if (clip_id := table.clip_ids[row])}
+            ids[part] = tuple(sorted(named.difference(*ids.values())))
+        if sum(map(bool, ids.values())) > 1:
+            folds.append(Fold(number, ids["train"], ids["validation"], ids["test"]))
+    return [Folds(OWN_SPLIT, (), tuple(folds))] if folds else []
+
+
 def _own_side(table: FeatureTable, fold: int) -> Side:
     parts = np.full(len(table), "", dtype="<U10")
     for part, places in table.own_rows[fold].items():
@@ -153,25 +176,55 @@ def _own_side(table: FeatureTable, fold: int) -> Side:
     return Side(OWN_SPLIT, fold, parts)
 
 
+def _leave_out_empty(table: "pd.DataFrame", path: Path) -> tuple["pd.DataFrame", int]:
+    """Without rows that lack most of the numbers that others have, and how many they are."""
+    numbers = [column for name in table.columns if (column := _to_numbers(table[name])) is not None]
+    if not numbers:
+        return table, 0
+    lacks = np.stack([~np.isfinite(column) for column in numbers], axis=1)
+    lacks = lacks[:, lacks.mean(axis=0) < MOST_GAPS]
+    empty = lacks.mean(axis=1) > MOST_GAPS if lacks.shape[1] else np.zeros(len(table), bool)
+    return table[~empty].reset_index(drop=True), int(empty.sum())
+
+
+def _to_numbers(column: "pd.Series") -> Floats | None:
+    """(rows,) with NaN in gaps; None if it holds no numbers."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column.replace("", np.nan), errors="coerce")
+    if numbers.isna().all() or column.dtype == bool:
+        return None
+    return numbers.to_numpy(np.float64)
+
+
+def _can_be_computed_with(numbers: Floats) -> bool:
+    """Squares and sums of squares neither overflow nor vanish."""
+    if not np.isfinite(numbers).all() or np.abs(numbers).max() >= LARGEST:
+        return False
+    return bool(np.ptp(numbers) > 1 / LARGEST)
+
+
 def _read_values(
     table: "pd.DataFrame", skipped: set[str], path: Path
 ) -> tuple[dict[str, Floats], int]:
     """(rows,) of each feature by its name, and how many have gaps."""
-    import pandas as pd
-
     columns: dict[str, Floats] = {}
     num_dropped = 0
     for name in table.columns:
         if name in skipped or name.lower() in NO_FEATURES or name.startswith("Unnamed: "):
             continue
-        column = pd.to_numeric(table[name].replace("", np.nan), errors="coerce")
-        if column.isna().all() or table[name].dtype == bool:
+        numbers = _to_numbers(table[name])
+        if numbers is None or (numbers == numbers[0]).all():
             continue
-        numbers = column.to_numpy(np.float64)
-        if not np.isfinite(numbers).all():
-            num_dropped += 1
-        elif np.ptp(numbers) > 0:
+        if _can_be_computed_with(numbers):
             columns[str(name)] = numbers
+        else:
+            num_dropped += 1
+    if num_dropped and not columns:
+        raise DataError(
+            f"--features {path}: every feature has gaps, infinities, or numbers too large or too "
+            "small to compute with: fill or leave out the rows that lack them"
+        )
     if not columns:
         raise DataError(
             f"--features {path}: expected columns of numbers that differ from row to row, got none "

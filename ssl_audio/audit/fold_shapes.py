@@ -19,6 +19,7 @@ from ssl_audio.audit.tables import (
     read_names,
     read_table,
 )
+from ssl_audio.data.corpora.tables import TABLES
 from ssl_audio.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def read_fold_rows(path: Path, columns: Mapping[str, str]) -> FoldRows:
         return _read_folder(path, columns)
     if path.suffix.lower() == ".json":
         return _read_json(path)
+    if path.suffix.lower() not in TABLES:
+        endings = ", ".join((*TABLES, ".json"))
+        raise UserError(f"{path}: expected {SHAPES}, ending in {endings}")
     table = read_table(path)
     names = cells(table, needed_clip_column(table, path, columns))
     protocol = cells(table, "protocol")[0] if "protocol" in table.columns else path.stem
@@ -66,7 +70,7 @@ def read_fold_rows(path: Path, columns: Mapping[str, str]) -> FoldRows:
         return _read_wide(table, names, path)
     folds = cells(table, fold_column) if fold_column else None
     parts = cells(table, part_column) if part_column else None
-    return FoldRows(tuple(names), Dealing(folds, parts), protocol)
+    return FoldRows(tuple(names), Dealing.of_columns(folds, parts), protocol)
 
 
 def _read_wide(table: "pd.DataFrame", names: list[str], path: Path) -> FoldRows:

@@ -254,7 +254,7 @@ def find_normalised_groups(
     large = {name: rows for name, rows in groups.items() if len(rows) >= FEWEST_ROWS}
     own = [rows for rows in finer if len(rows) >= FEWEST_ROWS]
     found: dict[str, list[str]] = {}
-    for constants in _constants_of_groups(values):
+    for constants in OF_GROUPS:
 
         def shows(rows: Places, constants: Constants = constants) -> bool:
             varied = np.ptp(values[rows], axis=0) > 0
@@ -267,12 +267,10 @@ def find_normalised_groups(
     return how, found.get(how, [])
 
 
-def _constants_of_groups(values: Floats) -> tuple[Constants, ...]:
-    """Over a group a mean of 0 tells enough, whatever the spread."""
-    scale = values.std(axis=0)
+def is_centred(values: Floats) -> Mask:
+    """(features,) whether the mean is 0: over a group that tells enough, whatever the spread."""
+    centred: Mask = np.abs(values.mean(axis=0)) < EXACT * values.std(axis=0)
+    return centred
 
-    def is_centred(rows: Floats) -> Mask:
-        exact: Mask = np.abs(rows.mean(axis=0)) < EXACT * scale
-        return exact
 
-    return (Moments("mean 0", is_centred), ROBUST, *EXTREMES)
+OF_GROUPS = (Moments("mean 0", is_centred), ROBUST, *EXTREMES)

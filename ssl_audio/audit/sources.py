@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from ssl_audio.data.audio import hash_samples
 from ssl_audio.data.corpora import CORPORA, guess_corpus
 from ssl_audio.data.corpora.tables import TABLES
 from ssl_audio.data.folds import Folds
@@ -64,7 +65,18 @@ def _open_prepared(root: Path) -> Source:
     if not (root / "corpus.json").is_file():
         return Source(tuple(read_manifest(root / MANIFEST)), None, folds, set_aside)
     corpus = PreparedCorpus.load(root)
+    _refuse_other_audio(corpus)
     return Source(corpus.clips, corpus, folds, set_aside)
+
+
+def _refuse_other_audio(corpus: PreparedCorpus) -> None:
+    """What a manifest says of its audio is no evidence until it was heard."""
+    for clip, view in zip(corpus.clips, corpus.views, strict=True):
+        if clip.audio_sha256 != hash_samples(view):
+            raise DataError(
+                f"{corpus.root}: the audio of {clip.clip_id} is not what the manifest says; "
+                "prepare the corpus again"
+            )
 
 
 def _open_manifest(path: Path) -> Source:

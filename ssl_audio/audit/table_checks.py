@@ -46,7 +46,8 @@ def check_table(
 def find_made_up(table: FeatureTable, clips: Sequence[Clip]) -> list[MadeUp]:
     """Rows between two others, given twice, or repeated with noise.
 
-    Copies of one recording are not made up, nor is a row repeated with noise that has its own clip.
+    Copies of one recording are not made up, nor are rows of one clip out of each other, nor is a
+    row repeated with noise that has its own clip.
     """
     audio = {clip.clip_id: clip.audio_sha256 for clip in clips}
 
@@ -55,12 +56,17 @@ def find_made_up(table: FeatureTable, clips: Sequence[Clip]) -> list[MadeUp]:
         hashes = {audio[clip_id] for clip_id in ids if clip_id is not None}
         return len(set(ids)) == len(ids) and len(hashes) == 1 and None not in hashes | set(ids)
 
-    between = find_between(table.values, table.labels) if len(table) <= MOST_ROWS else []
+    def is_of_one_clip(made: MadeUp) -> bool:
+        ids = {table.clip_ids[row] for row in (made.row, *made.origins)}
+        return len(ids) == 1 and None not in ids
+
+    few_enough = len(table) <= MOST_ROWS
+    between = find_between(table.values, table.labels) if few_enough else []
+    between = [made for made in between if not is_of_one_clip(made)]
     repeated = [made for made in find_repeated(table.values) if not is_copied_recording(made)]
     explained = [*between, *repeated]
     doubtful = np.array([clip_id is None for clip_id in table.clip_ids])
     doubtful[[made.row for made in explained]] = False
-    few_enough = len(table) <= MOST_ROWS
     jittered = find_jittered(table.values, table.labels, doubtful) if few_enough else []
     return [*explained, *jittered]
 

@@ -128,8 +128,13 @@ def measure(samples: Int16) -> dict[str, int | float | str]:
         "num_samples": len(samples),
         "peak": float(np.abs(wide).max()) / FULL_SCALE,
         "rms_db": max(20 * float(np.log10(rms)), QUIETEST_DB) if rms else QUIETEST_DB,
-        "audio_sha256": hashlib.sha256(samples.astype("<i2").tobytes()).hexdigest(),
+        "audio_sha256": hash_samples(samples),
     }
+
+
+def hash_samples(samples: Int16) -> str:
+    """sha256 of (samples,) int16, as the manifest has it."""
+    return hashlib.sha256(samples.astype("<i2", copy=False).tobytes()).hexdigest()
 
 
 def _decode_blocks(file: ForwardFile) -> Iterator[Int16]:

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from finetune.predictions import Predictions
+from tests.ssl_audio.launching import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "configs" / "benchmarks" / "quickstart.yaml"
@@ -17,6 +18,11 @@ TONES = "tones-3/speakers3"
 
 
 def benchmarks(*arguments, cwd=ROOT):
+    return run_command("benchmarks", *arguments, cwd=cwd)
+
+
+def start_python(*arguments, cwd):
+    """The same in a Python that has imported nothing yet."""
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *map(str, arguments)],
         capture_output=True,
@@ -36,6 +42,7 @@ def test_run_import_and_tables_make_a_table(tones, tmp_path):
             "systems.efficientnet.settings.train={max_steps: 2, warmup_steps: 1, batch_size: 2}",
         ),
         *("--set", "systems.efficientnet.settings.evaluate_every=2"),
+        *("--set", "systems.wav2vec2.settings.train={max_steps: 20, warmup_steps: 2}"),
     )
     done = benchmarks("run", *use, *fast, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -64,10 +71,11 @@ def test_run_import_and_tables_make_a_table(tones, tmp_path):
 
 
 def test_options_choose_rows_folds_and_seeds(tones, tmp_path):
-    use = ("--set", f"corpus={tones}", "--set", f"folds={TONES}", "--output", tmp_path)
-    done = benchmarks("run", *use, "--only", "chance", "--folds", "1,3", "--seeds", "0,7")
+    use = ("--set", f"corpus={tones}", "--set", f"folds={TONES}", "--output", "out")
+    rows = ("--only", "chance", "--folds", "1,3", "--seeds", "0,7")
+    done = start_python("run", *use, *rows, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out/predictions").iterdir()) == [
         f"tones-3-speakers3__chance__fold{fold}__seed{seed}.parquet"
         for fold in (1, 3)
         for seed in (0, 7)
@@ -90,8 +98,7 @@ def write_corpus_csv(folder, swap=""):
 
 
 def prepare(source, output):
-    command = ("-m", "ssl_audio", "prepare", "csv", source, "--output", output)
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT)
+    done = run_command("ssl_audio", "prepare", "csv", source, "--output", output)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +9,7 @@ from benchmarks.tables import build_tables
 from finetune.predictions import Predictions, Provenance
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import DataError, UserError
+from tests.ssl_audio.launching import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 TONES = "tones-3/speakers3"
@@ -232,13 +231,7 @@ def test_the_latex_row_is_that_of_the_table(tmp_path):
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks", "import", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
+    return run_command("benchmarks", "import", *arguments, cwd=ROOT)
 
 
 def test_the_command_prints_verdict_and_latex_row(tones, tmp_path):

@@ -31,6 +31,7 @@ from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import DataError, UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
+from tests.ssl_audio.launching import run_command
 
 PROTOCOL = "synthetic-3/speakers6"
 CLASSES = ("neutral", "happy", "angry")
@@ -40,8 +41,8 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 def configure(prepared: Path, *more: str) -> FinetuneConfig:
     data = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}"]
-    steps = ["train.max_steps=12", "train.batch_size=8", "train.warmup_steps=2"]
-    rest = ["evaluate_every=4", "train.save_every=4", "train.log_every=4"]
+    steps = ["train.max_steps=6", "train.batch_size=8", "train.warmup_steps=1"]
+    rest = ["evaluate_every=2", "train.save_every=2", "train.log_every=2"]
     return load_config(FinetuneConfig, None, [*data, *FAST, *steps, *rest, *more])
 
 
@@ -81,7 +82,7 @@ def test_predictions_are_of_the_test_clips_and_tested_once(prepared: Path, tuned
 def test_the_best_step_is_the_one_validation_chose(tuned: Path) -> None:
     lines = [json.loads(line) for line in (tuned / "metrics.jsonl").read_text().splitlines()]
     scores = {line["step"]: line["validation_uar"] for line in lines if "validation_uar" in line}
-    assert sorted(scores) == [4, 8, 12]
+    assert sorted(scores) == [2, 4, 6]
     record = json.loads((tuned / "run.json").read_text())
     best = record["metrics"]["best_step"]
     assert scores[best] == max(scores.values()) == record["metrics"]["best_validation_uar"]
@@ -103,7 +104,7 @@ def test_saved_model_predicts_what_was_recorded(prepared: Path, tuned: Path) -> 
 
 
 def test_resumed_run_ends_the_same(prepared: Path, encoder: Path, tuned: Path) -> None:
-    """Everything after step 8 is thrown away and made again."""
+    """Everything after step 4 is thrown away and made again."""
     output = tuned.parent / "resumed"
     run_finetune(configure(prepared, f"encoder={encoder}"), output)
     newest = sorted((output / "checkpoints").glob("step-*"))[-1]
@@ -169,7 +170,7 @@ def test_an_encoder_that_saw_the_test_clips_is_transductive(prepared: Path, tmp_
     steps = ["train.max_steps=2", "train.batch_size=4", "train.warmup_steps=1"]
     everything = load_config(PretrainConfig, None, [f"data.corpus={prepared}", *FAST, *steps])
     pretrain(everything, tmp_path / "encoder")
-    config = configure(prepared, f"encoder={tmp_path / 'encoder'}", "train.max_steps=4")
+    config = configure(prepared, f"encoder={tmp_path / 'encoder'}", "train.max_steps=2")
     run_finetune(config, tmp_path / "run")
     about = Predictions.load(tmp_path / "run" / "predictions.parquet").about
     assert about.leak == "transductive"
@@ -204,9 +205,8 @@ def test_models_are_not_mistaken_for_one_another(
 def test_the_best_step_survives_until_no_checkpoint_needs_it(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The best is step 4; a better step 10 comes after checkpoint 8 and is lost by a kill."""
-    scores = {4: 0.5, 6: 0.1, 8: 0.2, 10: 0.9, 12: 0.3}
-    calls = iter([scores[step] for step in (4, 6, 8, 10)])
+    """The best is step 2; a better step 5 comes after checkpoint 4 and is lost by a kill."""
+    calls = iter([0.1, 0.5, 0.1, 0.2, 0.9])
 
     def stub(*_: object) -> dict[str, float]:
         try:
@@ -215,17 +215,16 @@ def test_the_best_step_survives_until_no_checkpoint_needs_it(
             raise KeyboardInterrupt from None
 
     monkeypatch.setattr("finetune.learning.compute_clip_metrics", stub)
-    more = ("evaluate_every=2", "train.save_every=8", "train.max_steps=20")
+    more = ("evaluate_every=1", "train.save_every=4", "train.max_steps=10")
     config = configure(prepared, *more)
-    calls = iter([0.1, *(scores[step] for step in (4, 6, 8, 10))])
     with pytest.raises(KeyboardInterrupt):
         run_finetune(config, tmp_path / "run")
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000008"]
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
     monkeypatch.setattr("finetune.learning.compute_clip_metrics", lambda *_: {"uar": 0.0})
     cut = configure(prepared, *more, "train.max_seconds=0.001")
     run_finetune(cut, tmp_path / "run", resume=True)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["metrics"]["best_step"] == 4 and record["budget_cut"]
+    assert record["metrics"]["best_step"] == 2 and record["budget_cut"]
 
 
 def test_wrong_inputs_are_named(prepared: Path, tmp_path: Path) -> None:
@@ -281,18 +280,19 @@ def test_predict_and_evaluate_commands(prepared: Path, tuned: Path, tmp_path: Pa
     sf.write(folder / "b.flac", np.stack([noise, noise], 1), 44_100)
     (folder / "c.wav").write_text("this is no audio")
     table = tmp_path / "out.csv"
-    arguments = ["predict", str(folder), "--model", str(tuned), "--output", str(table)]
-    done = call("finetune", *arguments)
+    arguments = ["predict", folder, "--model", tuned, "--output", table]
+    done = run_command("finetune", *arguments)
     assert done.returncode == 0 and "2 of 3 files predicted" in done.stdout
-    alone = call("finetune", "predict", str(folder / "c.wav"), *arguments[2:])
+    alone = run_command("finetune", "predict", folder / "c.wav", *arguments[2:])
     assert alone.returncode == 2 and "none of 1 files could be read" in alone.stderr
-    call("finetune", *arguments)
+    assert run_command("finetune", *arguments).returncode == 0
     lines = table.read_text().splitlines()
     assert lines[0] == "file,emotion,neutral,happy,angry,error"
     assert len(lines) == 4 and "can't be decoded" in lines[3]
-    done = call("finetune", "evaluate", "--model", str(tuned), "--input", str(prepared))
+    evaluate = ("evaluate", "--model", tuned, "--input", prepared)
+    done = run_command("finetune", *evaluate)
     assert done.returncode == 0 and "uar" in done.stdout and "not honest" in done.stdout
-    done = call("finetune", "evaluate", "--model", str(tuned), "--input", str(prepared), "--fold=1")
+    done = run_command("finetune", *evaluate, "--fold=1")
     record = json.loads((tuned / "run.json").read_text())
     assert f"{record['metrics']['test_uar']:.4f}" in done.stdout
     assert "not honest" not in done.stdout

@@ -1,26 +1,34 @@
-"""Pretraining commands in processes of their own, which tests may kill.
+"""Commands in processes of their own, which tests may kill.
 
 They are forked from a process that has imported everything already: starting Python and torch anew
-takes longer than the small trainings themselves.
+takes longer than what most of them do. What a command imports, and when, this can not tell.
 """
 
 import os
+import runpy
 import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing import get_context, set_start_method
+from functools import cache
+from multiprocessing import forkserver, get_context, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from subprocess import CompletedProcess
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import torch
 
-from ssl_audio import cli
-from ssl_audio.__main__ import app
-
-_FORKING = get_context("forkserver")
-_FORKING.set_forkserver_preload(["ssl_audio.pretrain", "matplotlib.figure", __name__])
+IMPORTED = (
+    *("pytest", "matplotlib.figure", "torch.utils.data", "sklearn.linear_model", "xgboost"),
+    *("ssl_audio.audit.command", "ssl_audio.data.page", "ssl_audio.pretrain"),
+    *("finetune.train", "finetune.evaluate", "finetune.predict"),
+    *("benchmarks.importing", "benchmarks.protocol", "benchmarks.tables", "benchmarks.throughput"),
+    __name__,
+)
 
 
 @dataclass(frozen=True)
@@ -80,11 +88,21 @@ def launch(
             "MASTER_PORT": port,
         }
         environment = {name: str(value) for name, value in about.items()} if processes > 1 else {}
-        environment |= more or {}
-        process = _FORKING.Process(target=_run, args=(arguments, environment, str(log)))
-        process.start()
-        started.append(process)
+        environment |= {"CUDA_VISIBLE_DEVICES": ""} | (more or {})
+        started.append(_start(["ssl_audio", *arguments], log, log, Path.cwd(), environment))
     return Launched(tuple(started), log)
+
+
+def run_command(module: str, *arguments: object, cwd: Path | None = None) -> CompletedProcess[str]:
+    """What ``python -m module`` with these arguments prints, and its exit code."""
+    command = [module, *map(str, arguments)]
+    with TemporaryDirectory() as folder:
+        out, err = Path(folder, "stdout"), Path(folder, "stderr")
+        process = _start(command, out, err, cwd or Path.cwd(), {})
+        (code,) = Launched((process,), err).wait()
+        assert code is not None
+        texts = (path.read_text(encoding="utf-8") for path in (out, err))
+        return CompletedProcess(command, code, *texts)
 
 
 def free_port() -> int:
@@ -94,13 +112,35 @@ def free_port() -> int:
         return port
 
 
-def _run(arguments: list[str], environment: dict[str, str], log: str) -> None:
-    with Path(log).open("ab") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-    os.environ.update(environment, CUDA_VISIBLE_DEVICES="")
+@cache
+def _start_server() -> None:
+    """With what libraries read but once, as they are imported: nothing is to be downloaded."""
+    forkserver.set_forkserver_preload(list(IMPORTED))
+    with patch.dict(os.environ, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1"):
+        forkserver.ensure_running()
+
+
+def _start(
+    command: list[str], out: Path, err: Path, cwd: Path, more: Mapping[str, str]
+) -> BaseProcess:
+    _start_server()
+    environment = {**os.environ, **more}
+    process = get_context("forkserver").Process(
+        target=_run, args=(command, str(out), str(err), str(cwd), environment)
+    )
+    process.start()
+    return process
+
+
+def _run(command: list[str], out: str, err: str, cwd: str, environment: Mapping[str, str]) -> None:
+    for number, path in ((1, out), (2, err)):
+        with Path(path).open("ab") as file:
+            os.dup2(file.fileno(), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
     torch.set_num_threads(1)
     # As in a command of its own: else workers would come from a server that outlives a kill.
     set_start_method("fork", force=True)
-    sys.argv = ["ssl_audio", *arguments]
-    cli.run(app, "ssl_audio")
+    sys.argv = command
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)

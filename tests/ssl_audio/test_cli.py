@@ -7,6 +7,7 @@ import typer
 
 from ssl_audio import cli
 from ssl_audio.errors import DataError
+from tests.ssl_audio.launching import run_command
 
 USAGE = {
     "no command": ((), "Missing command", ""),
@@ -79,16 +80,6 @@ def test_other_exit_codes(error, code, err, monkeypatch, capsys):
     assert capsys.readouterr() == ("", err)
 
 
-def run_command(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def assert_one_line(done, message):
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
@@ -108,7 +99,13 @@ def test_output_that_can_not_be_written(tmp_path, prepared):
 def test_a_broken_pair_of_torch_and_torchaudio_is_one_line(tmp_path):
     (tmp_path / "torchaudio").mkdir()
     (tmp_path / "torchaudio" / "__init__.py").write_text("raise OSError('undefined symbol')")
-    done = run_command("ssl_audio", "pretrain", "--print-config", PYTHONPATH=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-m", "ssl_audio", "pretrain", "--print-config"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert_one_line(done, "install torch==2.11.* with torchaudio==2.11.*")
 
 

@@ -1,5 +1,6 @@
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from ssl_audio.audit import (
@@ -12,8 +13,10 @@ from ssl_audio.audit import (
 )
 from ssl_audio.audit.command import Request, audit
 from ssl_audio.audit.remedies import REMEDIES
+from ssl_audio.data.audio import measure
 from ssl_audio.data.folds import Fold, Folds
-from ssl_audio.data.manifest import Clip
+from ssl_audio.data.manifest import Clip, write_manifest
+from ssl_audio.data.prepared import write_corpus
 from ssl_audio.data.splits import build_folds, random5_leaky
 from ssl_audio.errors import DataError, UserError
 
@@ -310,3 +313,16 @@ def test_real_ravdess_holds_one_recording_twice(real_data, tmp_path):
     findings = audit(Request(source=listed)).findings
     (group,) = next(finding.groups for finding in findings if finding.kind == "identical_audio")
     assert [name[-20:] for name in group] == ["03-01-03-01-02-01-07", "03-01-03-01-02-02-07"]
+
+
+def test_what_a_manifest_says_of_its_audio_is_checked(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "folds").mkdir()
+    audio = [(1000 * rng.standard_normal(4000)).astype(np.int16) for _ in range(3)]
+    measured = [Clip(clip_id=f"c{n}", path="", **measure(a)) for n, a in enumerate(audio)]
+    write_corpus(tmp_path, "noise", zip(measured, audio, strict=True))
+    assert audit(Request(source=tmp_path)).findings == ()
+    same = [replace(clip, audio_sha256=measured[0].audio_sha256) for clip in measured]
+    write_manifest(same, tmp_path / "manifest.parquet")
+    with pytest.raises(DataError, match="the audio of c1 is not what the manifest says"):
+        audit(Request(source=tmp_path))

@@ -445,3 +445,58 @@ def test_mistakes(root, name):
     (root / "features.csv").write_text(content)
     with pytest.raises(UserError, match=message.replace("(", r"\(")):
         audit(Request(source=root, features=root / "features.csv"))
+
+
+def test_the_split_of_a_table_is_audited_as_any_other(root):
+    """Dealt at random over clips: nothing in the numbers tells, but every speaker is on both."""
+    rng = np.random.default_rng(0)
+    split = np.where(rng.random(len(CLIPS)) < 0.3, "test", "train")
+    audited, told = look(root, frame(draw(), split=split))
+    assert told == {}
+    (shared,) = (f for f in audited.findings if f.kind == "shared_speakers")
+    assert shared.severity == "leak" and shared.protocol == "the split of the feature table"
+    assert [folds.protocol for folds in audited.protocols] == ["some-2/x", shared.protocol]
+    honest, _ = look(root, frame(draw(), split=np.where(IS_TEST, "test", "train")))
+    assert not any(f.severity == "leak" for f in honest.findings)
+    by_fold, _ = look(root, frame(draw(), fold=split))
+    assert {f.kind for f in by_fold.findings if f.severity == "leak"} == {"shared_speakers"}
+
+
+@pytest.mark.parametrize("mark", [1e6, -9999.0, 1e12])
+def test_one_broken_row_makes_no_leak(root, mark):
+    values = draw() / 100
+    values[0] = mark
+    _, told = look(root, frame(values))
+    assert told == {}
+
+
+def test_rows_without_features_are_left_out_and_told(root):
+    values = draw()
+    values[[3, 5]] = np.nan
+    values[3, 0] = 1.0
+    audited, told = look(root, frame(standardise(values, ~np.isnan(values).any(axis=1))))
+    assert "normalisation_leak" in told
+    assert "2 rows without most features" in audited.missed
+    values[:, 0] = np.nan
+    audited, _ = look(root, frame(values))
+    assert "2 rows without most features" in audited.missed
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e200, 1e307])
+def test_features_beyond_computing_are_left_out(root, scale):
+    values = draw()
+    values[:, 0] *= scale
+    audited, told = look(root, frame(values))
+    assert told == {} and "1 feature with gaps" in audited.missed
+    with pytest.raises(UserError, match="every feature has gaps, infinities, or numbers too large"):
+        look(root, frame(values[:, :1]))
+
+
+def test_parts_of_one_clip_are_not_made_of_each_other(root):
+    halves = draw(), draw(1)
+    ids = [clip.clip_id for clip in CLIPS]
+    values = np.concatenate([*halves, (halves[0] + halves[1]) / 2])
+    _, told = look(
+        root, frame(values, [*(f"{n}_f1" for n in ids), *(f"{n}_f2" for n in ids), *ids])
+    )
+    assert told == {}

@@ -11,7 +11,7 @@ from ssl_audio.audit.command import Request, audit
 from ssl_audio.audit.dealt_rows import Dealing
 from ssl_audio.audit.names import ClipNames
 from ssl_audio.audit.others_splits import read_folds
-from ssl_audio.data.manifest import Clip
+from ssl_audio.data.manifest import Clip, write_manifest
 from ssl_audio.errors import UserError
 
 CLIPS = [
@@ -266,3 +266,32 @@ def test_mistakes_are_one_line(tmp_path, name):
     with pytest.raises(UserError, match=message) as told:
         read(path)
     assert "\n" not in str(told.value)
+
+
+def test_a_column_called_fold_may_hold_parts(tmp_path):
+    parts = ["test" if name.startswith("s0") else "train" for name in NAMES]
+    pd.DataFrame({"path": NAMES, "fold": parts}).to_csv(tmp_path / "folds.csv", index=False)
+    assert read(tmp_path / "folds.csv") == {"1": FOLDS["1"]}
+
+
+def test_fold_minus_one_is_never_tested(tmp_path):
+    """As in scikit-learn's PredefinedSplit."""
+    numbers = [int(name[1]) - 1 for name in NAMES]
+    pd.DataFrame({"path": NAMES, "fold": numbers}).to_csv(tmp_path / "folds.csv", index=False)
+    assert read(tmp_path / "folds.csv") == {"0": FOLDS["2"], "1": FOLDS["3"]}
+
+
+@pytest.mark.parametrize("ending", [".txt", ".yaml"])
+def test_other_endings_are_told_what_is_read(tmp_path, ending):
+    (tmp_path / f"folds{ending}").write_text("x\n")
+    with pytest.raises(UserError, match=r"JSON .* a folder of train and test lists, ending in"):
+        read(tmp_path / f"folds{ending}")
+
+
+def test_clips_that_the_folds_leave_out_are_told(tmp_path):
+    write_manifest(CLIPS, tmp_path / "manifest.parquet")
+    parts = ["" if "-3" in name else "test" if name[1] == "0" else "train" for name in NAMES]
+    pd.DataFrame({"path": NAMES, "split": parts}).to_csv(tmp_path / "folds.csv", index=False)
+    source = tmp_path / "manifest.parquet"
+    audited = audit(Request(source=source, folds=tmp_path / "folds.csv"))
+    assert "3 clips that the split leaves out" in audited.missed

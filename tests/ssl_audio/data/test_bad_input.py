@@ -5,8 +5,6 @@ import io
 import os
 import re
 import shutil
-import subprocess
-import sys
 import wave
 from dataclasses import dataclass
 
@@ -17,6 +15,7 @@ from typer.testing import CliRunner
 
 from ssl_audio.__main__ import app
 from ssl_audio.data.prepare import describe, prepare
+from tests.ssl_audio.launching import run_command
 
 RATE = 16_000
 CODECS_MAY_DIFFER_BY = 0.02
@@ -187,10 +186,7 @@ def test_the_run_goes_on_and_counts(preparation):
 
 def test_strict_ends_with_exit_code_2(tree):
     out = tree.parent / "strict"
-    command = [sys.executable, "-m", "ssl_audio", "prepare", "folder", str(tree), "--strict"]
-    done = subprocess.run(
-        [*command, "--output", str(out)], capture_output=True, text=True, check=False
-    )
+    done = run_command("ssl_audio", "prepare", "folder", tree, "--strict", "--output", out)
     assert done.returncode == 2 and not out.exists()
     line = done.stderr.splitlines()[-1]
     assert line.startswith("error: --strict: ") and "to be set aside, first 1 Hz.wav" in line

@@ -17,6 +17,7 @@ from ssl_audio.data.folds import Folds
 from ssl_audio.data.prepare import describe, parse_columns, prepare
 from ssl_audio.data.prepared import PreparedCorpus, folds_path
 from ssl_audio.errors import DataError, UserError
+from tests.ssl_audio.launching import run_command
 
 
 @pytest.fixture
@@ -283,8 +284,7 @@ def test_mistakes(name, mistakes_folder):
 @pytest.mark.parametrize("name", ["wrong path", "empty folder", "text"])
 def test_mistakes_end_with_one_line_and_exit_code_2(name, mistakes_folder):
     arguments, message = MISTAKES[name]
-    command = [sys.executable, "-m", "ssl_audio", "prepare", *arguments, "--output", "out"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = run_command("ssl_audio", "prepare", *arguments, "--output", "out")
     assert result.returncode == 2 and result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ") and message in line
