@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.memory import forget_peak, give_back_freed, peak_mebibytes, resident_mebibytes
+from benchmarks.memory import forget_peak, peak_mebibytes, resident_mebibytes
 from benchmarks.throughput.rivals import PICTURE_SECONDS, build_vit_mae, build_wav2vec2
 from ssl_audio.allocation import keep_freed_memory
 from ssl_audio.data.prepared import PreparedCorpus
@@ -258,7 +258,6 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
         self.weights = [weight for group in groups for weight in group["params"]]
         self.waited = self.spent = 0.0
-        give_back_freed()
         forget_peak()
         before = resident_mebibytes()
         with FlopCounterMode(display=False) as counter:

@@ -31,7 +31,7 @@ def test_rates_and_operations_are_those_of_the_steps(tmp_path: Path) -> None:
     product = Product()
     before = product.layer.weight.detach().clone()
     system = System("product", product, lambda: (product.loss(), 0.0), 8, 16, 2.0, "float32")
-    report = time_systems([system], rounds=3, steps=2)
+    report = time_systems([system], rounds=3, seconds=0.01)
     (row,) = report.rows
     # Forward and the weight's gradient: two products of 2 * 8 * 32 * 128; none for the input.
     assert row.flops_per_clip == 2 * 2 * 32 * 128

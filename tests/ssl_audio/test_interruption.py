@@ -19,9 +19,10 @@ from ssl_audio.config import load_config
 from ssl_audio.errors import Interrupted
 from ssl_audio.objectives.contrastive import ContrastiveObjective
 from ssl_audio.pretrain import PretrainConfig, pretrain
-from tests.ssl_audio.test_training import ENVIRONMENT, settings, steps, weights
+from tests.ssl_audio.test_training import settings, steps, weights
 
 ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 SETS = ["objective.kind=contrastive", "objective.view_seconds=0.4", "watch.every=0"]
 SETS += ["train.max_steps=6", "train.save_every=100", "train.log_every=1"]
 
