@@ -113,8 +113,11 @@ def free_port() -> int:
 
 
 @cache
-def _start_server() -> None:
-    """With what libraries read but once, as they are imported: nothing is to be downloaded."""
+def start_server() -> None:
+    """Starts what processes are forked from, once.
+
+    Its environment has what libraries read but once, as they are imported: nothing is downloaded.
+    """
     forkserver.set_forkserver_preload(list(IMPORTED))
     with patch.dict(os.environ, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1"):
         forkserver.ensure_running()
@@ -123,7 +126,7 @@ def _start_server() -> None:
 def _start(
     command: list[str], out: Path, err: Path, cwd: Path, more: Mapping[str, str]
 ) -> BaseProcess:
-    _start_server()
+    start_server()
     environment = {**os.environ, **more}
     process = get_context("forkserver").Process(
         target=_run, args=(command, str(out), str(err), str(cwd), environment)

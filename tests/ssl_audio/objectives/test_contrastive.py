@@ -14,6 +14,7 @@ from ssl_audio.objectives.contrastive import (
     NtXent,
     hear_two_views,
 )
+from tests.ssl_audio.launching import start_server
 from tests.ssl_audio.objectives.conftest import Batches, Encoders
 
 CLIPS = torch.tensor([3, 1, 4, 1])
@@ -105,7 +106,10 @@ def _run_process(rank: int, folder: str) -> None:
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_run_process, (str(tmp_path),), nprocs=2)
+    start_server()
+    torch.multiprocessing.start_processes(
+        _run_process, (str(tmp_path),), nprocs=2, start_method="forkserver"
+    )
     for rank in range(2):
         results = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for similarity in LOSSES:
