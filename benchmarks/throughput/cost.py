@@ -130,11 +130,18 @@ def draw_cost(table: pd.DataFrame, path: Path) -> None:
                 work = rows["gflops_per_clip"].to_numpy()
                 axes.plot(places, cost[-1] * work / work[-1], ":", color=GREY, linewidth=0.8)
         axes.set(xscale="log", yscale="log")
+        unit, name = (1e6, " M") if axis == "weights" else (1, "")
+        first = table["objective"] == table["objective"].iloc[0]  # others differ by their heads
+        whole = (table[first & (table["axis"] == axis)]["value"] / unit).round().tolist()
+        axes.set_xticks([unit * value for value in whole], [f"{value:g}{name}" for value in whole])
+        axes.set_yticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
+        axes.set_ylim(min(4, table["ms_per_clip"].min() / 1.5), table["ms_per_clip"].max() * 1.5)
+        axes.minorticks_off()
         axes.set_xlabel(label, fontsize=FONT_PT)
         axes.set_ylabel("ms a clip" if not number else "", fontsize=FONT_PT)
         axes.tick_params(labelsize=FONT_PT)
         axes.spines[["top", "right"]].set_visible(False)
-        if not number:
+        if axis == "weights":
             axes.plot([], [], ":", color=GREY, linewidth=0.8, label="as operations grow")
             axes.legend(fontsize=FONT_PT, frameon=False)
     save_figure(figure, path)
