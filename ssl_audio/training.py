@@ -86,39 +86,27 @@ def train(
         Interrupted: a signal asked it to stop; its checkpoint is written.
     """
     accelerator = session.accelerator
-    if config.gradient_checkpointing:
-        recompute_blocks(module)
-    if config.compile:
-        compile_blocks(module)
+    _ready_blocks(module, config)
     if session.checkpoint is not None:
         module.load_state_dict(session.checkpoint.module)
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
     wrapped, prepared_optimizer = accelerator.prepare(module, optimizer)
     seen = _see_whole(module, twin, accelerator.device)
     state = _restore(module, optimizer, session)
-    sampler = StepSampler(
-        config.batch_size,
-        config.accumulation,
-        state.step,
-        config.max_steps,
-        accelerator.process_index,
-        accelerator.num_processes,
-    )
-    loader = iter(build_loader(stream, sampler, config.num_workers))
+    batches = _open_batches(stream, config, state.step, accelerator)
     log = MetricsLog(
         session.output / "metrics.jsonl", accelerator, state.step, config.max_steps, description
     )
     clips_per_step = config.batch_size * config.accumulation * accelerator.num_processes
     module.train()
-    before, opened = state.seconds, time.perf_counter()
-    processor_before, processor_opened = state.processor_seconds, time.process_time()
+    clock = _Clock.start(state)
     stopped = False
     with StopSignals(accelerator) as signals:
         while state.step < config.max_steps and not (state.cut or stopped):
             started = time.perf_counter()
             _set_learning_rate(optimizer, config, state.step)
             torch.manual_seed(_step_seed(config.seed, state.step, accelerator.process_index))
-            done = _accumulate(wrapped, loader, config.accumulation, accelerator)
+            done = _accumulate(wrapped, batches, config.accumulation, accelerator)
             norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
             metrics = {**done.metrics, "grad_norm": whole(norm)}
             if watch and watch.due(state.step + 1):
@@ -129,8 +117,7 @@ def train(
             state.step += 1
             if after_step:
                 after_step(state.step, config.max_steps)
-            state.seconds = before + time.perf_counter() - opened
-            state.processor_seconds = processor_before + time.process_time() - processor_opened
+            clock.stamp(state)
             seconds = time.perf_counter() - started
             log.add(state.step, metrics, done.sound, done.waited, seconds)
             last = state.step == config.max_steps
@@ -160,8 +147,49 @@ def train(
     return state
 
 
+@dataclass(frozen=True)
+class _Clock:
+    """When wall time and the processor's time of a run would have begun without its stops."""
+
+    wall: float
+    processor: float
+
+    @classmethod
+    def start(cls, state: TrainState) -> "_Clock":
+        """From what was spent so far, in seconds."""
+        wall = time.perf_counter() - state.seconds
+        return cls(wall, time.process_time() - state.processor_seconds)
+
+    def stamp(self, state: TrainState) -> None:
+        """Writes what is spent by now."""
+        state.seconds = time.perf_counter() - self.wall
+        state.processor_seconds = time.process_time() - self.processor
+
+
+def _ready_blocks(module: nn.Module, config: TrainConfig) -> None:
+    if config.gradient_checkpointing:
+        recompute_blocks(module)
+    if config.compile:
+        compile_blocks(module)
+
+
+def _open_batches(
+    stream: Dataset, config: TrainConfig, first_step: int, accelerator: Accelerator
+) -> Iterator[Any]:
+    """This process's batches from the step on that comes next."""
+    sampler = StepSampler(
+        config.batch_size,
+        config.accumulation,
+        first_step,
+        config.max_steps,
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    return iter(build_loader(stream, sampler, config.num_workers))
+
+
 def _accumulate(
-    wrapped: nn.Module, loader: Iterator[Any], accumulation: int, accelerator: Accelerator
+    wrapped: nn.Module, batches: Iterator[Any], accumulation: int, accelerator: Accelerator
 ) -> Accumulated:
     """Gradients of one optimizer step; processes exchange them at the last micro-batch only."""
     values: dict[str, list[Tensor]] = defaultdict(list)
@@ -169,7 +197,7 @@ def _accumulate(
     waited = 0.0
     for micro in range(accumulation):
         started = time.perf_counter()
-        batch = send_to_device(next(loader), accelerator.device, non_blocking=True)
+        batch = send_to_device(next(batches), accelerator.device, non_blocking=True)
         waited += time.perf_counter() - started
         sound = sound & is_finite(batch)
         if micro < accumulation - 1:

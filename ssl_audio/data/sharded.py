@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import fsspec
 import numpy as np
@@ -203,7 +203,7 @@ class ShardStream(BatchStream):
         self.with_background = with_background
         self.first_batch = first_batch
 
-    def starting_at(self, batch: int) -> "ShardStream":
+    def starting_at(self, batch: int) -> Self:
         """The same stream from one of its batches on, for the same number of workers."""
         later = copy.copy(self)
         later.first_batch = batch

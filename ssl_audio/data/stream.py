@@ -1,5 +1,6 @@
 """An endless, shuffled stream of crops: sample number in, sample out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -133,12 +134,12 @@ class StepSampler(Sampler[list[int]]):
         return (self.last_step - self.first_step) * self.accumulation
 
 
-class BatchStream(IterableDataset):
+class BatchStream(IterableDataset, ABC):
     """Endless batches in an order of its own."""
 
+    @abstractmethod
     def starting_at(self, batch: int) -> Self:
         """The same stream from one of its batches on."""
-        raise NotImplementedError
 
 
 def build_loader(
