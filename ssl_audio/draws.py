@@ -26,6 +26,15 @@ class Stream(IntEnum):
     BACKGROUND = 8
     BACKGROUND_LEVEL = 9
     SHIFT = 10
+    TIME_MASK = 20
+    FREQ_MASK = 21
+    PITCH = 22
+    STRETCH = 23
+    PARTNER = 24
+    MIX = 25
+    MIX_SHARE = 26
+    TIME_BAND = 27
+    FREQ_BAND = 28
 
 
 def draw_keys(seed: int, passes: Tensor, clip_indices: Tensor) -> Tensor:
