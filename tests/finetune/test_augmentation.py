@@ -55,18 +55,22 @@ def test_nothing_changes_by_default() -> None:
     assert torch.equal(mask_spectrogram(log_mel, frames, make_keys(10), AugmentConfig()), log_mel)
 
 
-def test_pitch_moves_by_one_of_five_factors_and_length_stays() -> None:
-    tones = make_tones(torch.full((60,), 440.0), 12_000)
+def test_pitch_moves_by_one_of_five_factors_and_time_stays() -> None:
+    """The tone begins at 6000 samples and ends at 12 000, before and after."""
+    time = torch.arange(14_000)
+    tones = make_tones(torch.full((60,), 440.0), 14_000) * ((time >= 6_000) & (time < 12_000))
     lengths = torch.full((60,), 12_000)
     config = AugmentConfig(pitch_semitones=4)
     changed, new_lengths = change_waveform(tones, lengths, make_keys(60), config)
     assert torch.equal(new_lengths, lengths)
+    assert float(changed[:, :5_000].abs().max()) < 0.01
+    assert float(changed[:, 6_500:7_500].square().mean(1).min()) > 0.06
+    assert float(changed[:, 10_500:11_500].square().mean(1).min()) > 0.06
     steps = set()
     for row in range(60):
-        moved = 12 * math.log2(find_pitch(changed[row]) / 440)
+        moved = 12 * math.log2(find_pitch(changed[row, 6_000:12_000]) / 440)
         steps.add(round(moved))
-        factor = 2 ** (moved / 12) / 2 ** (round(moved) / 12)
-        assert abs(factor - 1) < 0.01
+        assert abs(2 ** ((moved - round(moved)) / 12) - 1) < 0.01
     assert steps == {-4, -2, 0, 2, 4}
 
 
