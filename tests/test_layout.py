@@ -72,6 +72,8 @@ def loaded_by(statement: str) -> set[str]:
         "benchmarks.tables",
         "ssl_audio.data.prepare",
         "ssl_audio.audit",
+        "finetune.calibration, finetune.ensemble",
+        "finetune.group_scores, finetune.multilabel_metrics",
     ],
 )
 def test_needs_no_torch(module: str) -> None:
