@@ -19,6 +19,7 @@ SYSTEMS = {
     "efficientnet": "benchmarks.systems.efficientnet:EfficientNet",
     "wav2vec2": "benchmarks.systems.wav2vec2:FrozenSpeechEncoder",
     "ours": "benchmarks.systems.ours:Ours",
+    "ensemble": "benchmarks.systems.ensemble:SystemEnsemble",
 }
 """Class by name; torch and transformers are not loaded for a row that needs neither."""
 
