@@ -5,7 +5,6 @@ trainings of one network; ``finetune.ensemble`` says how the answers are combine
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,7 +13,9 @@ from pydantic import Field, field_validator, model_validator
 from benchmarks.systems import SYSTEMS, find_system
 from benchmarks.systems.base import Floats, LabelledClips, System, UnlabelledClips
 from benchmarks.systems.feature_cache import FeatureCache
+from benchmarks.systems.selection import inner_splits
 from finetune.ensemble import Ensemble
+from finetune.metrics import Ints
 from ssl_audio.config import Config, build_config
 from ssl_audio.errors import ConfigError, UserError
 
@@ -108,8 +109,8 @@ class SystemEnsemble(System[EnsembleSettings]):
     The weights of ``weighted`` are fitted to answers on the validation clips. Those may have chosen
     a member's settings or its best step, as they do for a member alone, so the weights favour a
     member that chose much by them a little. Where the protocol has inner folds, members learn from
-    the validation clips in the end; then each is fitted once more, to the training part alone and
-    without inner folds, and the weights are those of these answers: twice the time.
+    the validation clips in the end; then each member is trained once more for each inner fold,
+    without it, and the weights are those of its answers there, on every training speaker.
     """
 
     title = "Ensemble"
@@ -147,13 +148,7 @@ class SystemEnsemble(System[EnsembleSettings]):
         for member in self._members.values():
             member.fit(train, validation)
         if self._ensemble.learns:
-            judges = self._members
-            if train.inner is not None:
-                judges = dict(self._build())
-                for judge in judges.values():
-                    judge.fit(replace(train, inner=None), replace(validation, inner=None))
-            answers = _answer(judges, UnlabelledClips(validation.waveforms))
-            self._ensemble.fit(answers, validation.labels)
+            self._ensemble.fit(*self._answer_held_out(train, validation))
 
     def predict(self, clips: UnlabelledClips) -> Floats:
         """The members' answers, combined."""
@@ -196,6 +191,22 @@ class SystemEnsemble(System[EnsembleSettings]):
         return tuple(
             f"{name}: {note}" for name, member in self._members.items() for note in member.notes
         )
+
+    def _answer_held_out(
+        self, train: LabelledClips, validation: LabelledClips
+    ) -> tuple[Floats, Ints]:
+        """(members, clips, classes) answers on clips not learnt from, and their (clips,) labels."""
+        answers, labels = [], []
+        for rest, held_out in inner_splits(train, validation):
+            judges = dict(self._build())
+            for judge in judges.values():
+                judge.fit(rest, held_out)
+            answers.append(_answer(judges, UnlabelledClips(held_out.waveforms)))
+            labels.append(held_out.labels)
+        if not answers:
+            clips = UnlabelledClips(validation.waveforms)
+            return _answer(self._members, clips), validation.labels
+        return np.concatenate(answers, axis=1), np.concatenate(labels)
 
     def _build(self) -> Iterator[tuple[str, System[Any]]]:
         """Members by name, not fitted; those of one name are numbered."""

@@ -1,6 +1,6 @@
 """Settings are chosen inside the fold: on its validation clips, or by its inner folds."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -38,15 +38,28 @@ def choose_and_fit(
     if train.inner is None or validation.inner is None:
         models = [fit(candidate, train) for candidate in candidates]
         return models[_first_best(_score(model, answer, validation) for model in models)]
-    together = _concatenate(train, validation)
-    inner = np.concatenate([train.inner, validation.inner])
     scores = np.zeros(len(candidates))
-    for number in np.unique(inner):
-        held_out = together.take(inner == number)
-        rest = together.take(inner != number)
+    for rest, held_out in inner_splits(train, validation):
         for index, candidate in enumerate(candidates):
             scores[index] += _score(fit(candidate, rest), answer, held_out)
-    return fit(candidates[_first_best(scores)], together)
+    return fit(candidates[_first_best(scores)], clips_to_fit(train, validation))
+
+
+def inner_splits(
+    train: LabelledClips, validation: LabelledClips
+) -> Iterator[tuple[LabelledClips, LabelledClips]]:
+    """For each inner fold, the rest to learn from and the clips held out to choose by.
+
+    Args:
+        train: clips to learn from; nothing is given where the protocol has no inner folds.
+        validation: clips of other speakers, in inner folds as well.
+    """
+    if train.inner is None or validation.inner is None:
+        return
+    together = _concatenate(train, validation)
+    inner = np.concatenate([train.inner, validation.inner])
+    for number in np.unique(inner):
+        yield together.take(inner != number), together.take(inner == number)
 
 
 def clips_to_fit(train: LabelledClips, validation: LabelledClips) -> LabelledClips:

@@ -140,20 +140,43 @@ def test_without_inner_folds_every_member_is_fitted_once_as_if_alone(rule, fake)
         assert given_train is train and given_validation is validation
 
 
-@pytest.mark.parametrize(("rule", "num_made"), [("mode", 2), ("mean", 2), ("weighted", 4)])
-def test_weights_come_from_members_that_did_not_learn_from_validation(rule, num_made, fake):
+@pytest.mark.parametrize(("rule", "num_made"), [("mode", 2), ("mean", 2), ("weighted", 8)])
+def test_weights_come_from_members_that_did_not_learn_from_what_they_judge(rule, num_made, fake):
     """Those that answer in the end are given the inner folds, and so may learn from both parts."""
     ensemble = build({"fake": {"repeats": 2}}, rule)
     train, validation = labelled([0, 1, 2], [0, 0, 1]), labelled([2, 1], [2, 2])
+    everything = [id(wave) for wave in (*train.waveforms, *validation.waveforms)]
     ensemble.fit(train, validation)
     assert len(fake.made) == num_made
     for member in fake.made[:2]:
         assert member.fits == [(train, validation)]
-    for judge in fake.made[2:]:
-        ((given_train, given_validation),) = judge.fits
-        assert given_train.inner is None and given_validation.inner is None
-        assert given_train.waveforms is train.waveforms
-        assert given_validation.labels is validation.labels
+    for index, judge in enumerate(fake.made[2:]):
+        ((rest, held_out),) = judge.fits
+        assert rest.inner is None and held_out.inner is None
+        assert held_out.labels.tolist() == [[0, 1], [2], [2, 1]][index // 2]
+        heard = [id(wave) for wave in rest.waveforms]
+        judged = [id(wave) for wave in held_out.waveforms]
+        assert sorted(heard + judged) == sorted(everything)
+
+
+def test_weights_are_those_of_the_answers_in_every_inner_fold(fake, monkeypatch):
+    """Each of two members is right in one inner fold, of three clips and of one."""
+    monkeypatch.setattr(
+        Fake,
+        "predict",
+        lambda self, clips: np.array(
+            [
+                [1.0, 0, 0] if (wave[1] == 7) == (self.settings.sure > 0.5) else [0, 1.0, 0]
+                for wave in clips.waveforms
+            ]
+        ),
+    )
+    members = {"few": {"system": "fake"}, "many": {"system": "fake", "settings": {"sure": 0.4}}}
+    train, validation = labelled([0, 0, 0], [0, 0, 0]), labelled([0], [1])
+    validation.waveforms[0][1] = 7
+    ensemble = build(members, "weighted")
+    ensemble.fit(train, validation)
+    assert ensemble.choices["weights"] == pytest.approx({"few": 0.25, "many": 0.75}, abs=1e-3)
 
 
 def test_a_system_that_remembers_validation_gets_no_weight_for_that(monkeypatch, fake):

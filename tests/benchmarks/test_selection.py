@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.systems.base import LabelledClips
-from benchmarks.systems.selection import choose_and_fit, clips_to_fit
+from benchmarks.systems.selection import choose_and_fit, clips_to_fit, inner_splits
 
 LABELS = np.array([0, 1, 0, 1, 0, 1])
 
@@ -88,3 +88,17 @@ def test_without_a_choice_both_parts_are_learnt_from_only_where_there_are_inner_
     recorder = Recorder()
     choose_and_fit([0], recorder.fit, recorder.answer, clips(LABELS), clips([1], first=6))
     assert recorder.fits == [(0, [0, 1, 2, 3, 4, 5])]
+
+
+def test_inner_folds_hold_out_every_clip_once_and_there_may_be_none():
+    train, validation = clips(LABELS, inner=[0, 0, 1, 1, 2, 2]), clips([1, 0], [2, 2], first=6)
+    numbers = [
+        tuple(sorted(int(wave[0]) for wave in part.waveforms) for part in split)
+        for split in inner_splits(train, validation)
+    ]
+    assert numbers == [
+        ([2, 3, 4, 5, 6, 7], [0, 1]),
+        ([0, 1, 4, 5, 6, 7], [2, 3]),
+        ([0, 1, 2, 3], [4, 5, 6, 7]),
+    ]
+    assert list(inner_splits(clips(LABELS), clips(LABELS, first=6))) == []
