@@ -19,12 +19,11 @@ from ssl_audio.audit import guard
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.protocols import OpenProtocol, open_protocol
+from ssl_audio.data.protocols import PROTOCOLS, OpenProtocol, open_protocol
 from ssl_audio.errors import ConfigError, DataError
 from ssl_audio.run_record import git_commit, read_run_record, write_run_record
 
 DEVELOPMENT_NOTE = "tested on a development corpus, which recipes are chosen by"
-PROTOCOLS = Path(__file__).resolve().parents[1] / "configs" / "protocols"
 
 
 def run_benchmark(config: BenchmarkConfig, output: Path, only: Sequence[str] = ()) -> None:

@@ -1,13 +1,17 @@
 """Configuration of a fine-tuning run."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from finetune.heads import SingleLabelConfig
+from finetune.augmentation import AugmentConfig
+from finetune.heads import AnyHeadConfig, SingleLabelConfig
+from finetune.instances import WindowConfig
+from finetune.levels import LevelName
+from finetune.mixing import MixingConfig
 from ssl_audio.build import EncoderSettings
-from ssl_audio.config import Config
+from ssl_audio.config import Config, Variant, kind_or
 from ssl_audio.pooling import PoolingName
 from ssl_audio.session import TrainConfig
 
@@ -19,13 +23,16 @@ class LabelledDataConfig(Config):
         corpus: prepared folder.
         folds: a protocol's name or a folds file.
         fold: which of them.
-        crop_seconds: of a training clip; whole clips are used for validation and test.
+        votes: CSV of raters' votes, soft targets for the training clips that it names.
+        crop_seconds: of a training clip; None takes whole clips. Validation and test clips are
+            whole.
     """
 
     corpus: Path
     folds: str
     fold: int = 1
-    crop_seconds: float = Field(default=3.0, gt=0, le=30)
+    votes: Path | None = None
+    crop_seconds: float | None = Field(default=3.0, gt=0, le=30)
 
 
 class FinetuneTrainConfig(TrainConfig):
@@ -38,43 +45,150 @@ class FinetuneTrainConfig(TrainConfig):
     lr: float = Field(default=5e-4, gt=0)
 
 
+class FrozenConfig(Variant):
+    """Only the head learns."""
+
+    kind: Literal["frozen"] = "frozen"
+
+
+class ProbeConfig(Variant):
+    """The head is fitted to the frozen encoder by logistic regression; no steps are taken."""
+
+    kind: Literal["probe"] = "probe"
+
+
+class FullConfig(Variant):
+    """Every weight learns.
+
+    Attributes:
+        layer_decay: factor on the learning rate per block from the top down; None is 0.75 for a
+            pretrained encoder and 1 from scratch, where low blocks have everything to learn.
+        average_share: time constant of a moving average of the weights, as a share of the run;
+            what is kept is the average. 0 keeps the weights themselves.
+    """
+
+    kind: Literal["full"] = "full"
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    average_share: float = Field(default=0.0, ge=0, lt=1)
+
+
+class HeadFirstConfig(FullConfig):
+    """The head is fitted to the frozen encoder, to its optimum, before every weight learns.
+
+    The fitted head is the first candidate for the best step.
+
+    Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution", section 3.3 (LP-FT).
+    """
+
+    kind: Literal["head_first"] = "head_first"  # type: ignore[assignment]
+
+
+class LoraConfig(Variant):
+    """Low-rank changes of the attention's weights learn, and the head; merged in the end.
+
+    Attributes:
+        rank: of a change.
+        alpha: a change is scaled by alpha / rank.
+        dropout: on its input.
+
+    Source: Hu et al. 2022 (LoRA), section 4.
+    """
+
+    kind: Literal["lora"] = "lora"
+    rank: int = Field(default=8, gt=0)
+    alpha: float = Field(default=16.0, gt=0)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+
+
+AnyStrategyConfig = Annotated[
+    Annotated[FrozenConfig, Tag("frozen")]
+    | Annotated[ProbeConfig, Tag("probe")]
+    | Annotated[FullConfig, Tag("full")]
+    | Annotated[HeadFirstConfig, Tag("head_first")]
+    | Annotated[LoraConfig, Tag("lora")],
+    Discriminator(kind_or("full")),
+]
+"""Which weights learn; full unless ``kind`` says otherwise."""
+
+
+_STRATEGY_NAMES = {
+    "frozen": ", frozen",
+    "probe": ", probe",
+    "full": "",
+    "head_first": ", head first",
+    "lora": ", LoRA",
+}
+
+
 class ClassifierConfig(Config):
     """A classifier and how it learns, whatever the clips.
 
     Attributes:
         encoder: folder of a pretrained encoder; None starts from scratch.
         scratch: the encoder to build if there is none.
-        strategy: ``full`` trains every weight, ``frozen`` the head only.
+        strategy: which weights learn; its name or its settings.
+        level: of the encoder, that the head reads: ``last``, ``weighted``, a number, or ``chosen``,
+            the one of which a linear probe tells most about the validation clips.
         pooling: see ``ssl_audio.pooling``.
+        windows: long clips are judged window by window; None judges each as a whole.
         head: see ``finetune.heads``.
         token_drop: share of tokens hidden in training, which regularises and saves time.
-        layer_decay: factor on the learning rate per block from the top down; None is 0.75 for a
-            pretrained encoder and 1 from scratch, where low blocks have everything to learn.
+        augment: changes of training clips.
+        mixing: of pairs of training clips; None leaves them unmixed.
+        sampling: ``balanced`` draws clips of every class equally often.
+        training_share: of the training clips of each class that are learnt from.
+        wanted_accuracy: of the validation clips that are answered; the others, less sure ones, are
+            "don't know". None answers always.
         evaluate_every: steps between looks at the validation clips.
         train: see ``ssl_audio.training``.
     """
 
     encoder: Path | None = None
     scratch: EncoderSettings = EncoderSettings()
-    strategy: Literal["full", "frozen"] = "full"
+    strategy: AnyStrategyConfig = FullConfig()
+    level: LevelName | Literal["chosen"] = "last"
     pooling: PoolingName = "mean_std"
-    head: SingleLabelConfig = SingleLabelConfig()
+    windows: WindowConfig | None = None
+    head: AnyHeadConfig = SingleLabelConfig()
     token_drop: float = Field(default=0.3, ge=0, lt=1)
-    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    augment: AugmentConfig = AugmentConfig()
+    mixing: MixingConfig | None = None
+    sampling: Literal["natural", "balanced"] = "natural"
+    training_share: float = Field(default=1.0, gt=0, le=1)
+    wanted_accuracy: float | None = Field(default=None, gt=0, lt=1)
     evaluate_every: int = Field(default=50, gt=0)
     train: FinetuneTrainConfig = FinetuneTrainConfig()
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.windows and self.mixing:
+            raise ValueError("mixing is of crops: leave it out, or windows")
+        if self.level != "last" and self.pooling == "cls":
+            raise ValueError("pooling cls is of the last level only")
+        if self.strategy.kind == "lora" and self.encoder is None:
+            raise ValueError("strategy lora changes a pretrained encoder: name one with encoder")
+        if self.strategy.kind == "probe" and self.level == "weighted":
+            raise ValueError("strategy probe learns no weights of levels: choose another level")
+        if self.sampling == "balanced" and self.head.kind == "multilabel":
+            raise ValueError("sampling balanced needs clips of one class each, not multilabel ones")
+        if self.wanted_accuracy and self.head.kind == "multilabel":
+            raise ValueError("wanted_accuracy is of one class a clip, not of multilabel clips")
+        return self
+
     @property
-    def chosen_layer_decay(self) -> float:
-        """``layer_decay``, or what suits the encoder."""
+    def layer_decay(self) -> float:
+        """Of the strategy, or what suits the encoder."""
         default = 0.75 if self.encoder else 1.0
-        return default if self.layer_decay is None else self.layer_decay
+        if isinstance(self.strategy, FullConfig) and self.strategy.layer_decay is not None:
+            return self.strategy.layer_decay
+        return default
 
     @property
     def start(self) -> str:
         """What tells its row from another classifier's: ``pretrained, frozen``."""
         origin = "pretrained" if self.encoder else "from scratch"
-        return origin + (", frozen" if self.strategy == "frozen" else "")
+        return origin + _STRATEGY_NAMES[self.strategy.kind]
 
 
 class FinetuneConfig(ClassifierConfig):

@@ -1,5 +1,7 @@
 """Predictions of a classifier on prepared clips, and what they are worth."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,11 @@ import pandas as pd
 import torch
 from transformers.utils import logging as transformers_logging
 
-from finetune.labels import SingleLabel
-from finetune.metrics import compute_metrics
+from finetune.labels import LABEL_SPACES, LabelSpace
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from ssl_audio.data.manifest import read_manifest
 from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.protocols import PROTOCOLS, open_protocol
 from ssl_audio.data.stream import whole_clips
 from ssl_audio.errors import UserError
 from ssl_audio.loading import check_model_type, load_model
@@ -41,22 +43,36 @@ def predict_clips(
         rows = [place[clip] for clip in clips.tolist()]
         output = classifier.probabilities(to_float(waveform.to(device)), num_samples.to(device))
         probabilities[rows] = output.double().cpu().numpy()
-    return probabilities / probabilities.sum(1, keepdims=True)
+    if classifier.head.exclusive:
+        probabilities /= probabilities.sum(1, keepdims=True)
+    return probabilities
 
 
-def compute_clip_metrics(
-    corpus: PreparedCorpus, indices: Indices, probabilities: Probabilities, labels: SingleLabel
+def score_clips(
+    classifier: AudioClassifier, corpus: PreparedCorpus, indices: Indices, labels: LabelSpace
 ) -> dict[str, float]:
-    """UAR and its companions of (clips, classes) probabilities of these clips."""
-    truth = labels.encode([corpus.clips[index] for index in indices])
-    return compute_metrics(truth, probabilities, labels.classes)
+    """What a classifier's answers on these clips are worth."""
+    probabilities = predict_clips(classifier, corpus, indices)
+    return score_answers(classifier, corpus, indices, probabilities, labels)
+
+
+def score_answers(
+    classifier: AudioClassifier,
+    corpus: PreparedCorpus,
+    indices: Indices,
+    probabilities: Probabilities,
+    labels: LabelSpace,
+) -> dict[str, float]:
+    """The same of (clips, classes) probabilities that it gave before."""
+    targets = labels.encode([corpus.clips[index] for index in indices])
+    return labels.score(targets, probabilities, classifier.config.thresholds)
 
 
 def predictions_frame(
     corpus: PreparedCorpus,
     indices: Indices,
     probabilities: Probabilities,
-    labels: SingleLabel,
+    labels: LabelSpace,
     fold: int,
     seed: int,
 ) -> pd.DataFrame:
@@ -95,21 +111,34 @@ def evaluate(model: Path, prepared: Path, fold: int | None) -> None:
         UserError: no model, no prepared corpus, or no clip with one of the model's classes.
     """
     classifier = load_classifier(model)
-    corpus = PreparedCorpus.load(prepared)
-    labels = SingleLabel(tuple(classifier.config.classes))
-    if fold is None:
-        known = [i for i, clip in enumerate(corpus.clips) if clip.emotion in labels.classes]
-        indices = np.array(known, dtype=np.int64)
-    else:
-        protocol = read_run_record(model)["config"]["data"]["folds"]
-        indices = corpus.indices(corpus.folds(protocol).fold(fold).test)
+    config = classifier.config
+    labels = LABEL_SPACES[config.task](tuple(config.classes))
+    loaded = PreparedCorpus.load(prepared)
+    corpus, indices = _choose_clips(model, loaded, config.task, labels.classes, fold)
     if not len(indices):
         raise UserError(f"{prepared} has no clips labelled {', '.join(labels.classes)}")
     probabilities = predict_clips(classifier, corpus, indices)
-    for name, value in compute_clip_metrics(corpus, indices, probabilities, labels).items():
+    scores = score_answers(classifier, corpus, indices, probabilities, labels)
+    for name, value in scores.items():
         print(f"{name:20} {value:.4f}")
     print(f"{'clips':20} {len(indices)}")
     learnt = {clip.audio_sha256 for clip in read_manifest(model / TRAINING_CLIPS)}
     num_learnt = sum(corpus.clips[index].audio_sha256 in learnt for index in indices)
     if num_learnt:
         print(f"not honest: the model learnt from, or was chosen by, {num_learnt} of these clips")
+
+
+def _choose_clips(
+    model: Path, corpus: PreparedCorpus, task: str, classes: Sequence[str], fold: int | None
+) -> tuple[PreparedCorpus, Indices]:
+    """The corpus under the model's classes, and the clips that have one of them."""
+    if fold is not None:
+        name = read_run_record(model)["config"]["data"]["folds"]
+        opened = open_protocol(name, [corpus], PROTOCOLS)
+        return opened.corpus, opened.corpus.indices(opened.folds.fold(fold).test)
+    clips = corpus.clips
+    if task == "gender-emotion":
+        clips = tuple(replace(clip, emotion=f"{clip.gender}_{clip.emotion}") for clip in clips)
+    known = set(classes)
+    holds = [bool(clip.emotions) and known.issuperset(clip.emotions) for clip in clips]
+    return replace(corpus, clips=clips), np.flatnonzero(holds)

@@ -1,70 +1,111 @@
 """Learning a classifier from labelled clips; the best step is chosen on validation clips."""
 
 import shutil
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from finetune.augmentation import change_waveform, mask_spectrogram
 from finetune.config import ClassifierConfig
-from finetune.evaluate import compute_clip_metrics, predict_clips
-from finetune.labels import SingleLabel
+from finetune.evaluate import score_clips
+from finetune.labels import LabelSpace, Shares, gender_groups
+from finetune.levels import LevelName
+from finetune.mixing import MIXINGS
 from finetune.model import AudioClassifier, AudioClassifierConfig
+from finetune.sampling import BalancedStream, LabelledStream, choose_share
+from finetune.strategies import (
+    build_average,
+    choose_learning_weights,
+    embed_whole,
+    fit_head,
+    group_parameters,
+    without_lora,
+)
+from finetune.trust import calibrate
 from ssl_audio.build import build_encoder
 from ssl_audio.checkpoint import write_folder
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.stream import CropStream
-from ssl_audio.draws import Stream, uniform
+from ssl_audio.draws import Stream, uniform, view_keys
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.loading import check_model_type, load_model
 from ssl_audio.masking import random_mask
 from ssl_audio.measuring import Evaluation
 from ssl_audio.objectives.base import StepOutput, to_float
-from ssl_audio.optim import layer_decay_groups
+from ssl_audio.probes import embed_levels, score_between
 from ssl_audio.session import Session
 from ssl_audio.train_state import TrainState
 from ssl_audio.training import train
 
 
-@dataclass(frozen=True)
-class LabelledStream(CropStream):
-    """Crops with their labels.
+class FineTuning(nn.Module):
+    """What the training loop sees: a labelled batch in, a loss out.
 
-    Attributes:
-        labels: (clips of the corpus,) int64; only those of ``indices`` are read.
+    Args:
+        classifier: that learns.
+        config: what is done to its clips.
+        class_counts: (classes,) float32 training clips of each.
     """
 
-    labels: npt.NDArray[np.int64]
-
-    def __getitems__(self, draws: Sequence[int]) -> dict[str, Tensor]:
-        """A ``Batch`` with ``labels`` (batch,) int64."""
-        batch = super().__getitems__(draws)
-        return {**batch, "labels": torch.from_numpy(self.labels[batch["clip_indices"].numpy()])}
-
-
-class FineTuning(nn.Module):
-    """What the training loop sees: a labelled batch in, a loss out."""
-
-    def __init__(self, classifier: AudioClassifier, token_drop: float) -> None:
+    def __init__(
+        self, classifier: AudioClassifier, config: ClassifierConfig, class_counts: Tensor
+    ) -> None:
         super().__init__()
         self.classifier = classifier
-        self.token_drop = token_drop
+        self.config = config
+        self.average = build_average(classifier, config)
+        self.loss = classifier.head.build_loss(class_counts)
+        self.mixing = MIXINGS[config.mixing.kind](config.mixing) if config.mixing else None
+
+    @property
+    def judged(self) -> AudioClassifier:
+        """What is validated and kept: the classifier, or the average of its weights."""
+        return self.average.average if self.average else self.classifier
+
+    def train(self, mode: bool = True) -> "FineTuning":
+        """As ever, but a head that was fitted first keeps its standardisation."""
+        super().train(mode)
+        if self.config.strategy.kind == "head_first":
+            self.classifier.head.norm.eval()
+        if self.average:
+            self.average.eval()
+        return self
 
     def forward(self, batch: dict[str, Tensor]) -> StepOutput:
-        """Loss and accuracy of one batch, some of each clip's tokens hidden."""
-        audio = self.classifier.encoder.patch_audio(
-            to_float(batch["waveform"]), batch["num_samples"]
+        """Loss and accuracy of one batch, changed and some of each clip's tokens hidden."""
+        keys, targets = batch["keys"], batch["targets"]
+        waveform, num_samples = change_waveform(
+            to_float(batch["waveform"]), batch["num_samples"], keys, self.config.augment
         )
-        noise = uniform(batch["keys"], Stream.MASK, audio.grid.num_patches)
-        masked = random_mask(noise, self.token_drop, audio.padding_mask)
-        logits = self.classifier.classify_patches(audio, masked)
-        accuracy = (logits.argmax(1) == batch["labels"]).float().mean()
-        loss = self.classifier.head.compute_loss(logits, batch["labels"])
-        return StepOutput(loss, {"training_accuracy": accuracy.detach()})
+        windows = None
+        if self.classifier.windows:
+            windows = self.classifier.cut(waveform, num_samples, self.classifier.windows)
+            waveform, num_samples = windows.waveform, windows.num_samples
+            keys = view_keys(keys[windows.clip] + windows.place, int(Stream.WINDOW))
+        encoder = self.classifier.encoder
+        log_mel = encoder.normalised_log_mel(waveform, num_samples)
+        num_frames = encoder.log_mel.num_frames(num_samples)
+        log_mel = mask_spectrogram(log_mel, num_frames, keys, self.config.augment)
+        if self.mixing:
+            mixed = self.mixing.mix(log_mel, num_frames, targets, keys, batch["groups"])
+            log_mel, targets = mixed
+        audio = encoder.patch_log_mel(log_mel, num_samples)
+        noise = uniform(keys, Stream.MASK, audio.grid.num_patches)
+        masked = random_mask(noise, self.config.token_drop, audio.padding_mask)
+        embedding = self.classifier.embed_patches(audio, masked)
+        logits = self.classifier.judge(embedding, windows)
+        accuracy = (logits.argmax(1) == targets.argmax(1)).float().mean()
+        return StepOutput(self.loss(logits, targets), {"training_accuracy": accuracy.detach()})
+
+    def after_step(self, step: int, max_steps: int) -> None:
+        """Lets the average follow."""
+        if self.average:
+            self.average.follow(self.classifier, step, max_steps)
 
 
 @dataclass(frozen=True)
@@ -76,12 +117,32 @@ class Material:
         training: (clips,) int64 positions in the corpus.
         validation: the same, of other speakers.
         labels: the classes.
+        task: ``single``, ``multilabel`` or ``gender-emotion``.
+        soft_targets: (training clips, classes) float32 in place of the clips' own labels.
     """
 
     corpus: PreparedCorpus
     training: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
-    labels: SingleLabel
+    labels: LabelSpace
+    task: str = "single"
+    soft_targets: Shares | None = None
+
+    @property
+    def targets(self) -> Shares:
+        """(training clips, classes) float32."""
+        if self.soft_targets is not None:
+            return self.soft_targets
+        return self.labels.encode([self.corpus.clips[index] for index in self.training])
+
+    def thin(self, share: float, seed: int) -> "Material":
+        """A share of the training clips of each class."""
+        if share == 1:
+            return self
+        clips = [self.corpus.clips[index] for index in self.training]
+        targets = self.targets
+        kept = choose_share(clips, targets, share, seed)
+        return replace(self, training=self.training[kept], soft_targets=targets[kept])
 
 
 def read_encoder_config(config: ClassifierConfig) -> AudioEncoderConfig:
@@ -97,40 +158,63 @@ def read_encoder_config(config: ClassifierConfig) -> AudioEncoderConfig:
 
 
 def learn(
-    config: ClassifierConfig, crop_seconds: float, session: Session, material: Material
+    config: ClassifierConfig, crop_seconds: float | None, session: Session, material: Material
 ) -> TrainState:
     """Builds a classifier and trains it; its best step goes below the session's folder.
 
     Args:
         config: of classifier and training.
-        crop_seconds: of a training clip.
+        crop_seconds: of a training clip; None takes whole ones.
         session: from ``open_session``; goes on from its checkpoint if it has one.
         material: labelled clips.
     """
+    started = time.monotonic()
     torch.manual_seed(config.train.seed)
+    material = material.thin(config.training_share, config.train.seed)
     classifier = _build_classifier(config, session, material)
-    corpus, labels = material.corpus, material.labels
-    by_clip = np.full(len(corpus), -1, dtype=np.int64)
-    by_clip[material.training] = labels.encode([corpus.clips[i] for i in material.training])
-    stream = LabelledStream(
-        corpus, material.training, config.train.seed, crop_seconds, labels=by_clip
-    )
+    targets = material.targets
+    if config.strategy.kind in ("probe", "head_first") and session.checkpoint is None:
+        embeddings = embed_whole(classifier, material.corpus, material.training)
+        fit_head(classifier.head, embeddings, targets)
+    if config.strategy.kind == "probe":
+        return _keep_probe(session, classifier, material, started)
+    choose_learning_weights(classifier, config)
+    module = FineTuning(classifier, config, torch.from_numpy(targets.sum(0)))
     return train(
-        FineTuning(classifier, config.token_drop),
-        stream,
-        _parameter_groups(config, classifier),
+        module,
+        _build_stream(config, crop_seconds, material, targets),
+        group_parameters(config, classifier),
         config.train,
         session,
         "fine-tune",
-        _evaluation(config, session, classifier, material),
+        _evaluation(config, session, module, material),
+        module.after_step,
     )
 
 
-def load_best(session: Session, state: TrainState) -> AudioClassifier:
-    """The classifier at the best step, in eval mode, on the session's device."""
+def load_best(
+    session: Session, state: TrainState, config: ClassifierConfig, material: Material
+) -> AudioClassifier:
+    """The classifier at the best step, calibrated, in eval mode, on the session's device."""
     folder = session.output / f"best-{state.best_step:08d}"
     best = load_model(AudioClassifier, folder, session.choices["attention"])
-    return best.eval().to(session.accelerator.device)
+    best.eval().to(session.accelerator.device)
+    calibrate(best, material.corpus, material.validation, material.labels, config.wanted_accuracy)
+    return best
+
+
+def _build_stream(
+    config: ClassifierConfig, crop_seconds: float | None, material: Material, targets: Shares
+) -> LabelledStream:
+    corpus = material.corpus
+    by_clip = np.zeros((len(corpus), targets.shape[1]), np.float32)
+    by_clip[material.training] = targets
+    of_one = material.task != "gender-emotion"
+    groups = np.zeros(len(corpus), np.int64) if of_one else gender_groups(corpus.clips)
+    stream_type = BalancedStream if config.sampling == "balanced" else LabelledStream
+    return stream_type(
+        corpus, material.training, config.train.seed, crop_seconds, targets=by_clip, groups=groups
+    )
 
 
 def _build_classifier(
@@ -138,47 +222,68 @@ def _build_classifier(
 ) -> AudioClassifier:
     attention = session.choices["attention"]
     encoder_config = read_encoder_config(config)
-    classifier = AudioClassifier(
-        AudioClassifierConfig(
-            encoder_config=encoder_config.with_attention(attention),
-            pooling=config.pooling,
-            head_config=config.head.model_dump(),
-            classes=list(material.labels.classes),
-        )
-    )
-    classifier.encoder = (
+    encoder = (
         load_model(AudioEncoder, config.encoder, attention)
         if config.encoder
         else build_encoder(encoder_config, attention, material.corpus, material.training)
     )
-    if config.strategy == "frozen":
-        classifier.encoder.requires_grad_(False)
-    return classifier
+    encoder.to(session.accelerator.device)
+    classifier = AudioClassifier(
+        AudioClassifierConfig(
+            encoder_config=encoder_config.with_attention(attention),
+            pooling=config.pooling,
+            level=_choose_level(config, encoder, material),
+            windows=config.windows.model_dump() if config.windows else None,
+            head_config=config.head.model_dump(),
+            classes=list(material.labels.classes),
+            task=material.task,
+        )
+    )
+    classifier.encoder = encoder
+    return classifier.to(session.accelerator.device)
 
 
-def _parameter_groups(config: ClassifierConfig, classifier: AudioClassifier) -> list[dict]:
-    encoder = classifier.encoder
-    levels = [
-        [*encoder.patch_embedding.parameters(), encoder.cls_token],
-        *(list(block.parameters()) for block in encoder.blocks),
+def _choose_level(config: ClassifierConfig, encoder: AudioEncoder, material: Material) -> LevelName:
+    """By a linear probe's UAR on the validation clips; of equal ones the lowest."""
+    if config.level != "chosen":
+        return config.level
+    corpus, most = material.corpus, encoder.config.max_seconds * encoder.config.sample_rate
+    levels = range(encoder.config.num_hidden_layers + 1)
+    parts = []
+    for indices in (material.training, material.validation):
+        fitting = indices[corpus.num_samples[indices] <= most]
+        labels = np.array([str(corpus.clips[index].emotion) for index in fitting])
+        parts.append((embed_levels(encoder, corpus, fitting, levels), labels))
+    (train_values, train_labels), (values, labels) = parts
+    scores = [
+        score_between("linear", train_values[:, n], train_labels, values[:, n], labels) or 0.0
+        for n in levels
     ]
-    head = [*encoder.norm.parameters(), *classifier.pooling.parameters()]
-    head += list(classifier.head.parameters())
-    return layer_decay_groups(levels, head, config.train.weight_decay, config.chosen_layer_decay)
+    return int(np.argmax(scores))
+
+
+def _keep_probe(
+    session: Session, classifier: AudioClassifier, material: Material, started: float
+) -> TrainState:
+    """What training would have left of a head that needs none."""
+    write_folder(session.output / f"best-{0:08d}", classifier.save_pretrained)
+    scores = score_clips(classifier.eval(), material.corpus, material.validation, material.labels)
+    best_value = scores[material.labels.headline]
+    return TrainState(seconds=time.monotonic() - started, best_step=0, best_value=best_value)
 
 
 def _evaluation(
-    config: ClassifierConfig, session: Session, classifier: AudioClassifier, material: Material
+    config: ClassifierConfig, session: Session, module: FineTuning, material: Material
 ) -> Evaluation:
-    corpus, validation = material.corpus, material.validation
+    is_lora = config.strategy.kind == "lora"
 
     def validate() -> dict[str, float]:
-        probabilities = predict_clips(classifier, corpus, validation)
-        metrics = compute_clip_metrics(corpus, validation, probabilities, material.labels)
-        return {f"validation_{name}": value for name, value in metrics.items()}
+        scores = score_clips(module.judged, material.corpus, material.validation, material.labels)
+        return {f"validation_{name}": value for name, value in scores.items()}
 
     def save_best(step: int) -> None:
-        write_folder(session.output / f"best-{step:08d}", classifier.save_pretrained)
+        plain = without_lora(module.judged) if is_lora else module.judged
+        write_folder(session.output / f"best-{step:08d}", plain.save_pretrained)
 
     def keep_only(steps: Collection[int]) -> None:
         names = {f"best-{step:08d}" for step in steps}
@@ -186,4 +291,6 @@ def _evaluation(
             if path.name not in names:
                 shutil.rmtree(path)
 
-    return Evaluation(config.evaluate_every, validate, "validation_uar", save_best, keep_only)
+    metric = f"validation_{material.labels.headline}"
+    at_start = config.strategy.kind == "head_first"
+    return Evaluation(config.evaluate_every, validate, metric, save_best, keep_only, at_start)

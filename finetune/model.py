@@ -3,25 +3,39 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from finetune.heads import HEADS, SingleLabelConfig
+from finetune.heads import build_head
+from finetune.instances import Combination, WindowConfig, Windows, cut_windows
+from finetune.levels import LevelMixture, LevelName
+from finetune.timeline import OverTime
 from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput, PatchedAudio
 from ssl_audio.encoder_config import AudioEncoderConfig, refuse_unknown_keys
 from ssl_audio.masking import Masked
 from ssl_audio.pooling import Pooling, PoolingName
 
+_WINDOWS_AT_ONCE = 64
+"""Of a long clip; memory does not grow with its length."""
+
 
 class AudioClassifierConfig(PreTrainedConfig):
-    """Shape of a classifier.
+    """Shape of a classifier, and what its validation clips said of its answers.
 
     Attributes:
         encoder_config: of the encoder inside.
         pooling: from tokens to one vector, see ``ssl_audio.pooling``.
+        level: of the encoder, see ``finetune.levels``.
+        windows: see ``finetune.instances.WindowConfig``; None judges a clip as a whole.
         head_config: of the head, see ``finetune.heads``.
         classes: their names, in the order of the logits.
+        task: ``single``, ``multilabel`` or ``gender-emotion``.
+        temperature: that logits are divided by.
+        thresholds: of a multilabel head, for each class; empty is a half for all.
+        unsure_below: an answer less probable than this is "don't know"; None answers always.
     """
 
     model_type = "ssl_audio_classifier"
@@ -29,13 +43,20 @@ class AudioClassifierConfig(PreTrainedConfig):
 
     encoder_config: AudioEncoderConfig | dict[str, Any] | None = None
     pooling: PoolingName = "mean_std"
+    level: LevelName = "last"
+    windows: dict[str, Any] | None = None
     head_config: dict[str, Any] | None = None
     classes: list[str] | tuple[str, ...] = ()
+    task: str = "single"
+    temperature: float = 1.0
+    thresholds: list[float] | tuple[float, ...] = ()
+    unsure_below: float | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         refuse_unknown_keys("AudioClassifierConfig", kwargs)
         self.id2label = dict(enumerate(self.classes))
         self.label2id = {name: index for index, name in enumerate(self.classes)}
+        self.thresholds = tuple(self.thresholds) or (0.5,) * len(self.classes)
         super().__post_init__(**kwargs)
 
 
@@ -62,10 +83,16 @@ class AudioClassifier(PreTrainedModel):
             raise ValueError(f"a classifier needs at least 2 classes, got {config.classes}")
         assert isinstance(config.encoder_config, AudioEncoderConfig)  # transformers built it
         self.encoder = AudioEncoder(config.encoder_config)
+        num_levels = config.encoder_config.num_hidden_layers + 1
+        self.mixture = LevelMixture(num_levels) if config.level == "weighted" else None
         self.pooling = Pooling(config.pooling, config.encoder_config.hidden_size)
-        head_config = SingleLabelConfig(**(config.head_config or {}))
-        self.head = HEADS[head_config.kind](
-            self.pooling.output_dim, len(config.classes), head_config
+        dim = self.pooling.output_dim
+        self.head = build_head(dim, config.classes, config.head_config or {})
+        self.windows = WindowConfig(**config.windows) if config.windows else None
+        self.combination = (
+            Combination(self.windows.combination, dim, self.head.exclusive)
+            if self.windows
+            else None
         )
         self.post_init()
 
@@ -73,6 +100,8 @@ class AudioClassifier(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, AudioEncoder):
             nn.init.normal_(module.cls_token, std=module.config.initializer_range)
+        if isinstance(module, LevelMixture):
+            nn.init.zeros_(module.scores)
 
     def forward(self, waveform: Tensor, num_samples: Tensor | None = None) -> AudioClassifierOutput:
         """Logits of a batch of clips of any length.
@@ -81,17 +110,78 @@ class AudioClassifier(PreTrainedModel):
             waveform: (batch, samples) float32 in [-1, 1] at the encoder's sample rate.
             num_samples: (batch,) int64 true lengths; None means that nothing is padding.
         """
-        logits = self.encoder.pool_clips(waveform, num_samples, self._classify)
-        return AudioClassifierOutput(logits=logits)
+        if self.windows is None:
+            return AudioClassifierOutput(logits=self.judge(self.embed(waveform, num_samples)))
+        if num_samples is None:
+            num_samples = torch.full((len(waveform),), waveform.shape[1], device=waveform.device)
+        windows = self.cut(waveform, num_samples, self.windows)
+        return AudioClassifierOutput(logits=self.judge(self._embed_windows(windows), windows))
 
-    def classify_patches(self, audio: PatchedAudio, masked: Masked) -> Tensor:
-        """Logits (batch, classes) of the visible patches."""
-        return self._classify(self.encoder.encode(audio, masked))
+    def embed(self, waveform: Tensor, num_samples: Tensor | None = None) -> Tensor:
+        """(batch, dim) pooled embeddings of whole clips of any length, as the head reads them."""
+        deep = self.config.level != "last"
+        return self.encoder.pool_clips(waveform, num_samples, self._pool, deep)
 
-    def _classify(self, output: AudioEncoderOutput) -> Tensor:
-        pooled = self.pooling(output.last_hidden_state, output.cls, output.padding_mask)
-        return self.head(pooled)
+    def embed_patches(self, audio: PatchedAudio, masked: Masked) -> Tensor:
+        """(batch, dim) pooled embeddings of the visible patches."""
+        deep = self.config.level != "last"
+        return self._pool(self.encoder.encode(audio, masked, output_hidden_states=deep))
+
+    def judge(self, embedding: Tensor, windows: Windows | None = None) -> Tensor:
+        """(batch, dim) to logits (batch, classes); of windows, to those of their clips."""
+        logits: Tensor = self.head(embedding)
+        if windows is None or self.combination is None:
+            return logits
+        return self.combination(logits, embedding, windows)
+
+    def cut(self, waveform: Tensor, num_samples: Tensor, config: WindowConfig) -> Windows:
+        """Windows of a batch of clips."""
+        rate = self.encoder.config.sample_rate
+        lengths = (round(seconds * rate) for seconds in (config.seconds, config.hop_seconds))
+        return cut_windows(waveform, num_samples, *lengths)
 
     def probabilities(self, waveform: Tensor, num_samples: Tensor | None = None) -> Tensor:
-        """(batch, classes) float32; each row sums to one."""
-        return self.head.probabilities(self(waveform, num_samples).logits)
+        """(batch, classes) float32, tempered; each row sums to one unless several can be right."""
+        logits = self(waveform, num_samples).logits
+        return self.head.probabilities(logits / self.config.temperature)
+
+    def probabilities_over_time(self, waveform: Tensor) -> OverTime:
+        """What is heard when: the mean over the windows in which a moment lies.
+
+        Args:
+            waveform: (samples,) float32. A classifier of whole clips judges windows of the default
+                length.
+        """
+        config = self.windows or WindowConfig()
+        rate = self.encoder.config.sample_rate
+        num_samples = torch.tensor([len(waveform)], device=waveform.device)
+        windows = self.cut(waveform[None], num_samples, config)
+        logits = self.head(self._embed_windows(windows)) / self.config.temperature
+        judged = self.head.probabilities(logits).cpu().numpy()
+        hop, window = (round(s * rate) for s in (config.hop_seconds, config.seconds))
+        starts = np.arange(0, len(waveform), hop)
+        heard = np.arange(len(judged)) * hop
+        # A moment is in a window that begins no later and ends after the moment's start.
+        inside = (heard <= starts[:, None]) & (starts[:, None] < heard + window)
+        over_time = inside @ judged / inside.sum(1, keepdims=True)
+        ends = np.minimum(starts + hop, len(waveform))
+        return OverTime(starts / rate, ends / rate, over_time.astype(np.float32))
+
+    def _embed_windows(self, windows: Windows) -> Tensor:
+        parts = zip(
+            windows.waveform.split(_WINDOWS_AT_ONCE),
+            windows.num_samples.split(_WINDOWS_AT_ONCE),
+            strict=True,
+        )
+        return torch.cat([self.embed(*part) for part in parts])
+
+    def _pool(self, output: AudioEncoderOutput) -> Tensor:
+        tokens = output.last_hidden_state
+        if self.config.level != "last":
+            assert output.hidden_states is not None  # they were asked for
+            tokens = (
+                self.mixture(output.hidden_states)
+                if self.mixture is not None
+                else output.hidden_states[int(self.config.level)]
+            )
+        return self.pooling(tokens, output.cls, output.padding_mask)

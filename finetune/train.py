@@ -1,5 +1,6 @@
 """Fine-tuning on one fold: a model, its one test, and the record of both."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
@@ -7,24 +8,31 @@ from transformers.utils import logging as transformers_logging
 from finetune.config import FinetuneConfig
 from finetune.evaluate import (
     TRAINING_CLIPS,
-    compute_clip_metrics,
     predict_clips,
     predictions_frame,
+    score_answers,
 )
-from finetune.labels import SingleLabel
+from finetune.heads import HEADS
+from finetune.labels import LABEL_SPACES
 from finetune.learning import Material, learn, load_best, read_encoder_config
 from finetune.predictions import Predictions, Provenance, collect_genders
 from finetune.pretraining import Pretraining
+from finetune.votes import put_votes, read_votes
 from ssl_audio import pictures
 from ssl_audio.audit import guard
 from ssl_audio.build import count_tokens
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
+from ssl_audio.data.protocols import PROTOCOLS, open_protocol
 from ssl_audio.encoder import AudioEncoderFeatureExtractor
+from ssl_audio.errors import ConfigError
 from ssl_audio.run_record import git_commit, write_run_record
 from ssl_audio.session import Session, open_session
 from ssl_audio.train_state import TrainState
+
+TYPICAL_SECONDS = 3.0
+"""Of a whole clip, for choosing the form of attention."""
 
 
 def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None:
@@ -36,8 +44,9 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
         UserError: data, folder or configuration that does not fit, or a leaking split.
     """
     transformers_logging.disable_progress_bar()
-    corpus = PreparedCorpus.load(config.data.corpus)
-    folds = corpus.folds(config.data.folds)
+    opened = open_protocol(config.data.folds, [PreparedCorpus.load(config.data.corpus)], PROTOCOLS)
+    corpus, folds = opened.corpus, opened.folds
+    _refuse_other_task(config, folds)
     guard(corpus, folds, [config.data.fold])
     fold = folds.fold(config.data.fold)
     used = [corpus.clips[i] for i in corpus.indices((*fold.train, *fold.validation, *fold.test))]
@@ -49,17 +58,36 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
         config.train,
         f"{fingerprint(used)} {folds.fingerprint}",
         encoder_config,
-        count_tokens(encoder_config, config.data.crop_seconds),
+        count_tokens(encoder_config, config.data.crop_seconds or TYPICAL_SECONDS),
     )
-    material = Material(
-        corpus,
-        corpus.indices(fold.train),
-        corpus.indices(fold.validation),
-        SingleLabel(folds.classes),
-    )
+    material = _open_material(config, corpus, folds, fold)
     state = learn(config, config.data.crop_seconds, session, material)
     if session.accelerator.is_main_process:
         _finish(config, session, state, material, folds, fold)
+
+
+def _refuse_other_task(config: FinetuneConfig, folds: Folds) -> None:
+    if folds.task not in (tasks := HEADS[config.head.kind].tasks):
+        fitting = " or ".join(kind for kind, head in HEADS.items() if folds.task in head.tasks)
+        raise ConfigError(
+            f"head {config.head.kind} is for tasks {', '.join(tasks)}, {folds.protocol} is "
+            f"{folds.task}: set head={fitting}"
+        )
+
+
+def _open_material(
+    config: FinetuneConfig, corpus: PreparedCorpus, folds: Folds, fold: Fold
+) -> Material:
+    labels = LABEL_SPACES[folds.task](folds.classes)
+    parts = (corpus.indices(fold.train), corpus.indices(fold.validation))
+    material = Material(corpus, *parts, labels, folds.task)
+    if config.data.votes is None:
+        return material
+    votes = read_votes(config.data.votes, folds.classes)
+    clips = [corpus.clips[index] for index in material.training]
+    if not any(clip.clip_id in votes for clip in clips):
+        raise ConfigError(f"{config.data.votes} names no training clip, e.g. {clips[0].clip_id}")
+    return replace(material, soft_targets=put_votes(material.targets, clips, votes, labels))
 
 
 def _finish(
@@ -72,13 +100,13 @@ def _finish(
 ) -> None:
     """The best step's model, tested once."""
     output, corpus, labels = session.output, material.corpus, material.labels
-    best = load_best(session, state)
+    best = load_best(session, state, config, material)
     best.save_pretrained(output)
     sample_rate = best.encoder.config.sample_rate
     AudioEncoderFeatureExtractor(sample_rate).save_pretrained(output)
     test = corpus.indices(fold.test)
     probabilities = predict_clips(best, corpus, test)
-    metrics = compute_clip_metrics(corpus, test, probabilities, labels)
+    metrics = score_answers(best, corpus, test, probabilities, labels)
     learnt = [corpus.clips[i] for i in corpus.indices((*fold.train, *fold.validation))]
     write_manifest(learnt, output / TRAINING_CLIPS)
     pretraining = Pretraining.read(config.encoder)
@@ -86,6 +114,7 @@ def _finish(
     cut = (f"budget cut at step {state.step} of {config.train.max_steps}",) if state.cut else ()
     about = Provenance(
         system=config.row_name,
+        task=folds.task,
         protocol=folds.protocol,
         classes=labels.classes,
         parameters=best.num_parameters(),
@@ -105,7 +134,8 @@ def _finish(
         corpus, test, probabilities, labels, config.data.fold, config.train.seed
     )
     Predictions(about, frame).save(output / "predictions.parquet")
-    pictures.draw_loss_curve(output)
+    if state.step:
+        pictures.draw_loss_curve(output)
     write_run_record(
         output,
         command="finetune train",
@@ -117,17 +147,19 @@ def _finish(
         wall_seconds=state.seconds,
         metrics={
             "best_step": state.best_step,
-            "best_validation_uar": state.best_value,
+            f"best_validation_{labels.headline}": state.best_value,
             **{f"test_{name}": value for name, value in metrics.items()},
         },
         details={
             "protocol": folds.protocol,
+            "task": folds.task,
             "system": about.system,
             "budget_cut": state.cut,
             "num_processes": session.accelerator.num_processes,
         },
     )
+    name = labels.headline
     print(
-        f"{about.system}: best step {state.best_step}, validation UAR {state.best_value:.3f}; "
-        f"test UAR {metrics['uar']:.3f} on {len(test)} clips of fold {config.data.fold}"
+        f"{about.system}: best step {state.best_step}, validation {name} {state.best_value:.3f}; "
+        f"test {name} {metrics[name]:.3f} on {len(test)} clips of fold {config.data.fold}"
     )

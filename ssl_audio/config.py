@@ -1,12 +1,12 @@
 """YAML files and ``--set`` overrides to frozen, strict pydantic models."""
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ssl_audio.errors import ConfigError
 
@@ -15,6 +15,28 @@ class Config(BaseModel):
     """Base of every configuration: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Variant(Config):
+    """One of several configurations that ``kind`` tells apart; a name alone takes its defaults."""
+
+    kind: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_its_name(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+
+def kind_or(default: str) -> Callable[[Any], str | None]:
+    """What a union of variants is told apart by: ``kind``, or this one where none is named."""
+
+    def find_kind(value: Any) -> str | None:
+        if isinstance(value, dict):
+            return str(value.get("kind", default))
+        return value if isinstance(value, str) else getattr(value, "kind", None)
+
+    return find_kind
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)

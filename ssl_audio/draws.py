@@ -26,6 +26,7 @@ class Stream(IntEnum):
     BACKGROUND = 8
     BACKGROUND_LEVEL = 9
     SHIFT = 10
+    WINDOW = 11
     TIME_MASK = 20
     FREQ_MASK = 21
     PITCH = 22

@@ -134,7 +134,15 @@ class AudioEncoder(PreTrainedModel):
             )
         if num_samples is None:
             num_samples = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
-        normalised = self.normalised_log_mel(waveform, num_samples)
+        return self.patch_log_mel(self.normalised_log_mel(waveform, num_samples), num_samples)
+
+    def patch_log_mel(self, normalised: Tensor, num_samples: Tensor) -> PatchedAudio:
+        """Patches of a spectrogram.
+
+        Args:
+            normalised: (batch, mel, frames) float32 from ``normalised_log_mel``.
+            num_samples: (batch,) int64 true lengths of the waveforms that it was made from.
+        """
         patches, grid = patchify(normalised, self.config.patch_shape)
         frames = self.log_mel.num_frames(num_samples)
         return PatchedAudio(
@@ -182,7 +190,9 @@ class AudioEncoder(PreTrainedModel):
             self.patch_audio(waveform, num_samples), output_hidden_states=output_hidden_states
         )
 
-    def encode_windows(self, waveform: Tensor) -> AudioEncoderOutput:
+    def encode_windows(
+        self, waveform: Tensor, output_hidden_states: bool = False
+    ) -> AudioEncoderOutput:
         """Encodes one clip of any length.
 
         Over ``max_seconds`` the clip is cut into windows of that length that overlap by a sixth,
@@ -191,6 +201,7 @@ class AudioEncoder(PreTrainedModel):
 
         Args:
             waveform: (samples,) float32.
+            output_hidden_states: also return every block's output.
 
         Returns:
             The same as ``forward`` for a batch of one; nothing in it is padding.
@@ -198,24 +209,27 @@ class AudioEncoder(PreTrainedModel):
         window = int(self.config.max_seconds * self.config.sample_rate / self.patch_samples)
         overlap = window // 6 // 2 * 2
         columns = max(1, -(-len(waveform) // self.patch_samples))
-        pieces, cls = [], []
+        pieces: list[tuple[Tensor, ...]] = []
+        cls = []
         for start in range(0, max(1, columns - overlap), window - overlap):
             part = waveform[start * self.patch_samples : (start + window) * self.patch_samples]
             audio = self.patch_audio(part[None])
-            output = self.encode(audio)
-            freq = audio.grid.freq_patches
-            tokens = rearrange(
-                output.last_hidden_state, "1 (freq time) dim -> freq time dim", freq=freq
-            )
-            is_last = start + window >= columns
+            output = self.encode(audio, output_hidden_states=output_hidden_states)
             first = overlap // 2 if start else 0
-            pieces.append(tokens[:, first : None if is_last else -(overlap // 2)])
+            last = None if start + window >= columns else -(overlap // 2)
+            levels = (output.last_hidden_state, *(output.hidden_states or ()))
+            pieces.append(tuple(_cut_in_time(level, audio.grid, first, last) for level in levels))
             cls.append(output.cls)
-        tokens = rearrange(torch.cat(pieces, dim=1), "freq time dim -> 1 (freq time) dim")
+        joined = [
+            rearrange(torch.cat(parts, dim=1), "freq time dim -> 1 (freq time) dim")
+            for parts in zip(*pieces, strict=True)
+        ]
+        tokens = joined[0]
         return AudioEncoderOutput(
             last_hidden_state=tokens,
             cls=torch.stack(cls).mean(0),
             padding_mask=torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device),
+            hidden_states=tuple(joined[1:]) if output_hidden_states else None,
         )
 
     def pool_clips(
@@ -223,6 +237,7 @@ class AudioEncoder(PreTrainedModel):
         waveform: Tensor,
         num_samples: Tensor | None,
         pool: Callable[[AudioEncoderOutput], Tensor],
+        output_hidden_states: bool = False,
     ) -> Tensor:
         """One vector per clip of any length, the same in any batch.
 
@@ -230,24 +245,26 @@ class AudioEncoder(PreTrainedModel):
             waveform: (batch, samples) float32 in [-1, 1].
             num_samples: (batch,) int64 true lengths; None means that nothing is padding.
             pool: from the encoder's output for n clips to (n, size).
+            output_hidden_states: ``pool`` is also given every block's output.
 
         Returns:
             (batch, size); clips over ``max_seconds`` are encoded by themselves, in windows.
         """
         limit = int(self.config.max_seconds * self.config.sample_rate)
         if waveform.shape[1] <= limit:
-            return pool(self(waveform, num_samples))
+            return pool(self(waveform, num_samples, output_hidden_states))
         if num_samples is None:
             num_samples = torch.full((len(waveform),), waveform.shape[1])
         lengths = num_samples.tolist()
         short = [row for row, length in enumerate(lengths) if length <= limit]
         vectors: dict[int, Tensor] = {}
         if short:
-            pooled = pool(self(waveform[short, :limit], num_samples[short]))
+            pooled = pool(self(waveform[short, :limit], num_samples[short], output_hidden_states))
             vectors = dict(zip(short, pooled, strict=True))
         for row, length in enumerate(lengths):
             if length > limit:
-                vectors[row] = pool(self.encode_windows(waveform[row, :length]))[0]
+                output = self.encode_windows(waveform[row, :length], output_hidden_states)
+                vectors[row] = pool(output)[0]
         return torch.stack([vectors[row] for row in range(len(lengths))])
 
     @torch.no_grad()
@@ -266,6 +283,12 @@ class AudioEncoder(PreTrainedModel):
             num_samples,
             lambda output: mean_pool(output.last_hidden_state.float(), output.padding_mask),
         )
+
+
+def _cut_in_time(tokens: Tensor, grid: Grid, first: int, last: int | None) -> Tensor:
+    """(1, num_patches, dim) to (freq_patches, columns, dim) of some columns."""
+    parted = rearrange(tokens, "1 (freq time) dim -> freq time dim", freq=grid.freq_patches)
+    return parted[:, first:last]
 
 
 class AudioEncoderFeatureExtractor(SequenceFeatureExtractor):

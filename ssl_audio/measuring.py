@@ -23,6 +23,7 @@ class Evaluation:
         save_best: writes the module when it is the best so far, named by the step.
         keep_only: removes what ``save_best`` wrote at other steps than these; called when no
             checkpoint on disk needs them any more.
+        at_start: also before the first step.
     """
 
     every: int
@@ -30,6 +31,7 @@ class Evaluation:
     metric: str
     save_best: Callable[[int], None]
     keep_only: Callable[[Collection[int]], None]
+    at_start: bool = False
 
 
 @dataclass(frozen=True)

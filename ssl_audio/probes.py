@@ -73,12 +73,14 @@ def embed_levels(
     return found
 
 
+def build_regression() -> LogisticRegression:
+    """Logistic regression of standardised values, all classes weighing the same."""
+    return LogisticRegression(C=_INVERSE_PENALTY, max_iter=1000, class_weight="balanced")
+
+
 def build_linear_probe() -> ClassifierMixin:
-    """Logistic regression on standardised values, all classes weighing the same."""
-    return make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=_INVERSE_PENALTY, max_iter=1000, class_weight="balanced"),
-    )
+    """Logistic regression on standardised values."""
+    return make_pipeline(StandardScaler(), build_regression())
 
 
 def build_neighbour_probe() -> ClassifierMixin:

@@ -17,9 +17,10 @@ from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System,
 from benchmarks.systems.neural import refuse_seed, with_seed
 from finetune.config import ClassifierConfig, FinetuneTrainConfig
 from finetune.evaluate import predict_clips
-from finetune.labels import SingleLabel
+from finetune.labels import GENDERS, SingleLabel
 from finetune.learning import Material, learn, load_best, read_encoder_config
 from finetune.pretraining import Pretraining
+from finetune.train import TYPICAL_SECONDS
 from ssl_audio.build import count_tokens
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import Int16, PreparedCorpus
@@ -30,10 +31,10 @@ class OursSettings(ClassifierConfig):
     """Those of ``finetune train``, but for the clips.
 
     Attributes:
-        crop_seconds: of a training clip; whole clips are used for validation and test.
+        crop_seconds: of a training clip; None takes whole clips, as validation and test do.
     """
 
-    crop_seconds: float = Field(default=3.0, gt=0, le=30)
+    crop_seconds: float | None = Field(default=3.0, gt=0, le=30)
 
     @field_validator("train")
     @classmethod
@@ -72,12 +73,12 @@ class Ours(System[OursSettings]):
             update={"train": with_seed(self.settings.train, self.seed)}
         )
         shape = read_encoder_config(settings)
-        tokens = count_tokens(shape, settings.crop_seconds)
+        tokens = count_tokens(shape, settings.crop_seconds or TYPICAL_SECONDS)
         material = self._material(train, validation)
         with TemporaryDirectory(prefix="ssl-audio-") as folder:
             session = open_session(Path(folder), False, settings, settings.train, "", shape, tokens)
             state = learn(settings, settings.crop_seconds, session, material)
-            self._classifier = load_best(session, state)
+            self._classifier = load_best(session, state, settings, material)
         self._choices = {**session.choices, "device": str(session.accelerator.device)}
         if state.cut:
             self._cut = (f"budget cut at step {state.step} of {settings.train.max_steps}",)
@@ -120,16 +121,24 @@ class Ours(System[OursSettings]):
     def _material(self, train: LabelledClips, validation: LabelledClips) -> Material:
         labels = [*train.labels.tolist(), *validation.labels.tolist()]
         speakers = [*train.speakers, *validation.speakers]
+        # Of joint classes the gender is in the class; of others nothing asks for it.
         clips = [
-            Clip(clip_id=str(number), path="", speaker=speaker, emotion=self.classes[label])
+            Clip(
+                clip_id=str(number),
+                path="",
+                speaker=speaker,
+                gender=self.classes[label].partition("_")[0],
+                emotion=self.classes[label],
+            )
             for number, (speaker, label) in enumerate(zip(speakers, labels, strict=True))
         ]
         corpus = _hold([*train.waveforms, *validation.waveforms], clips)
         places = np.arange(len(corpus))
         num_training = len(train.labels)
-        return Material(
-            corpus, places[:num_training], places[num_training:], SingleLabel(self.classes)
-        )
+        parts = (places[:num_training], places[num_training:])
+        joint = all(name.partition("_")[0] in GENDERS for name in self.classes)
+        task = "gender-emotion" if joint else "single"
+        return Material(corpus, *parts, SingleLabel(self.classes), task)
 
 
 def _hold(waveforms: Any, clips: list[Clip]) -> PreparedCorpus:

@@ -15,6 +15,9 @@ from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
 from ssl_audio.errors import DataError, UserError
 
+PROTOCOLS = Path(__file__).resolve().parents[2] / "configs" / "protocols"
+"""Of a checkout; an installed package has none and knows those of its prepared corpora."""
+
 Scheme = Callable[[str, Sequence[Clip], Sequence[str]], Folds]
 SCHEMES: dict[str, Scheme] = {
     "emobox6": ravdess_splits.emobox6,

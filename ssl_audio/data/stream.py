@@ -16,6 +16,8 @@ from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.draws import Stream, draw_keys, uniform, view_keys
 
+Ints = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class CropStream(Dataset):
@@ -25,17 +27,22 @@ class CropStream(Dataset):
         corpus: memory-mapped; nothing is decoded here.
         indices: (num_clips,) positions in the corpus of the clips to draw from.
         seed: with the draw's number it decides everything.
-        crop_seconds: length of every crop; shorter clips are padded with zeros at their end.
+        crop_seconds: length of every crop; shorter clips are padded with zeros at their end. None
+            takes whole clips, padded to the longest of their batch.
     """
 
     corpus: PreparedCorpus
-    indices: npt.NDArray[np.int64]
+    indices: Ints
     seed: int
-    crop_seconds: float
+    crop_seconds: float | None
+
+    def choose(self, draws: Sequence[int]) -> tuple[Ints, Ints]:
+        """Of each draw its pass and its clip's place among ``indices``."""
+        return chosen_clips(draws, self.seed, len(self.indices))
 
     def __getitems__(self, draws: Sequence[int]) -> dict[str, Tensor]:
         """A ``Batch`` of the draws with these numbers, on the CPU."""
-        passes, chosen = chosen_clips(draws, self.seed, len(self.indices))
+        passes, chosen = self.choose(draws)
         clips = self.indices[chosen]
         keys = draw_keys(self.seed, torch.from_numpy(passes), torch.from_numpy(clips))
         waveform, num_samples = self.cut(clips, keys)
@@ -46,10 +53,11 @@ class CropStream(Dataset):
             "clip_indices": torch.from_numpy(clips),
         }
 
-    def cut(self, clips: npt.NDArray[np.int64], keys: Tensor) -> tuple[Tensor, Tensor]:
+    def cut(self, clips: Ints, keys: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, samples) int16 crops and their (batch,) int64 true lengths."""
-        crop = round(self.crop_seconds * SAMPLE_RATE)
         lengths = self.corpus.num_samples[clips]
+        whole = int(lengths.max())
+        crop = whole if self.crop_seconds is None else round(self.crop_seconds * SAMPLE_RATE)
         starts = choose_crops(keys, lengths, crop)
         waveform = np.empty((len(clips), crop), np.int16)
         for row, clip, start in zip(waveform, clips, starts, strict=True):
@@ -72,9 +80,7 @@ class BackgroundStream(CropStream):
         return {**batch, "background": background, "background_samples": num_samples}
 
 
-def choose_crops(
-    keys: Tensor, num_samples: npt.NDArray[np.int64], crop: int
-) -> npt.NDArray[np.int64]:
+def choose_crops(keys: Tensor, num_samples: Ints, crop: int) -> Ints:
     """Where each crop starts: (batch,) sample numbers.
 
     Args:
@@ -87,9 +93,7 @@ def choose_crops(
     return np.minimum(starts, room)
 
 
-def chosen_clips(
-    draws: Sequence[int], seed: int, num_clips: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def chosen_clips(draws: Sequence[int], seed: int, num_clips: int) -> tuple[Ints, Ints]:
     """Of each draw its pass and its clip: ``order(pass)[d mod n]`` of pass ``d div n``.
 
     Args:
@@ -104,7 +108,7 @@ def chosen_clips(
 
 
 @lru_cache(maxsize=4)
-def _order(seed: int, pass_number: int, num_clips: int) -> npt.NDArray[np.int64]:
+def _order(seed: int, pass_number: int, num_clips: int) -> Ints:
     """A permutation of the clips that depends on seed and pass alone."""
     seeds = np.random.SeedSequence([seed, pass_number, int(Stream.ORDER)])
     return np.random.Generator(np.random.PCG64(seeds)).permutation(num_clips)
@@ -161,9 +165,7 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-def choose_evenly(
-    corpus: PreparedCorpus, indices: npt.NDArray[np.int64], hours: float = 1.0
-) -> npt.NDArray[np.int64]:
+def choose_evenly(corpus: PreparedCorpus, indices: Ints, hours: float = 1.0) -> Ints:
     """Every so many-th of (num_clips,) clips, about ``hours`` in all; all if they are fewer.
 
     For measuring a pool: constants and clusters that many hours would hardly change.
@@ -173,8 +175,8 @@ def choose_evenly(
 
 
 def whole_clips(
-    corpus: PreparedCorpus, indices: npt.NDArray[np.int64], batch_size: int
-) -> Iterator[tuple[npt.NDArray[np.int64], Tensor, Tensor]]:
+    corpus: PreparedCorpus, indices: Ints, batch_size: int
+) -> Iterator[tuple[Ints, Tensor, Tensor]]:
     """Every clip once, uncropped, the longest first so that batches hold little padding.
 
     Yields:

@@ -16,12 +16,13 @@ from transformers import AutoModelForAudioClassification
 
 import finetune.auto  # noqa: F401
 from finetune.__main__ import app
-from finetune.config import FinetuneConfig
+from finetune.config import ClassifierConfig
 from finetune.evaluate import load_classifier, predict_clips
 from finetune.labels import SingleLabel
-from finetune.learning import FineTuning, LabelledStream
+from finetune.learning import FineTuning
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.predictions import Predictions
+from finetune.sampling import LabelledStream
 from finetune.train import finetune as run_finetune
 from ssl_audio import cli
 from ssl_audio.config import load_config
@@ -31,35 +32,10 @@ from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import DataError, UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
+from tests.finetune.configuring import CLASSES, FAST, PROTOCOL, configure
 from tests.ssl_audio.launching import run_command
 
-PROTOCOL = "synthetic-3/speakers6"
-CLASSES = ("neutral", "happy", "angry")
-FAST = ["train.precision=float32", "train.attention=eager", "data.crop_seconds=1.0"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-
-
-def configure(prepared: Path, *more: str) -> FinetuneConfig:
-    data = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}"]
-    steps = ["train.max_steps=6", "train.batch_size=8", "train.warmup_steps=1"]
-    rest = ["evaluate_every=2", "train.save_every=2", "train.log_every=2"]
-    return load_config(FinetuneConfig, None, [*data, *FAST, *steps, *rest, *more])
-
-
-@pytest.fixture(scope="module")
-def encoder(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("encoder") / "run"
-    data = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}"]
-    steps = ["train.max_steps=3", "train.batch_size=4", "train.warmup_steps=1"]
-    pretrain(load_config(PretrainConfig, None, [*data, *FAST, *steps]), output)
-    return output
-
-
-@pytest.fixture(scope="module")
-def tuned(prepared: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("tuned") / "run"
-    run_finetune(configure(prepared, f"encoder={encoder}"), output)
-    return output
 
 
 def test_predictions_are_of_the_test_clips_and_tested_once(prepared: Path, tuned: Path) -> None:
@@ -150,13 +126,14 @@ def test_learns_to_tell_a_few_clips_apart(prepared: Path) -> None:
     """The mechanism itself: a loud error if labels, crops or gradients were mixed up."""
     corpus = PreparedCorpus.load(prepared)
     indices = np.arange(12)
-    labels = SingleLabel(CLASSES).encode([corpus.clips[index] for index in indices])
-    stream = LabelledStream(corpus, indices, 0, 1.5, labels=labels)
+    targets = SingleLabel(CLASSES).encode([corpus.clips[index] for index in indices])
+    groups = np.zeros(12, np.int64)
+    stream = LabelledStream(corpus, indices, 0, 1.5, targets=targets, groups=groups)
     torch.manual_seed(0)
     shape = AudioEncoderConfig(hidden_size=48, num_attention_heads=2, num_hidden_layers=2)
     classifier = AudioClassifier(AudioClassifierConfig(encoder_config=shape, classes=CLASSES))
     classifier.encoder.set_normalisation(torch.full((64,), -6.0), torch.full((64,), 3.0))
-    module = FineTuning(classifier, token_drop=0.0)
+    module = FineTuning(classifier, ClassifierConfig(token_drop=0.0), torch.ones(3))
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     for step in range(25):
         optimizer.zero_grad()
@@ -214,13 +191,13 @@ def test_the_best_step_survives_until_no_checkpoint_needs_it(
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr("finetune.learning.compute_clip_metrics", stub)
+    monkeypatch.setattr("finetune.learning.score_clips", stub)
     more = ("evaluate_every=1", "train.save_every=4", "train.max_steps=10")
     config = configure(prepared, *more)
     with pytest.raises(KeyboardInterrupt):
         run_finetune(config, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
-    monkeypatch.setattr("finetune.learning.compute_clip_metrics", lambda *_: {"uar": 0.0})
+    monkeypatch.setattr("finetune.learning.score_clips", lambda *_: {"uar": 0.0})
     cut = configure(prepared, *more, "train.max_seconds=0.001")
     run_finetune(cut, tmp_path / "run", resume=True)
     record = json.loads((tmp_path / "run" / "run.json").read_text())

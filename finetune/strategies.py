@@ -1,0 +1,192 @@
+"""Which weights of a classifier learn, how fast, and what they start from."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from finetune.config import ClassifierConfig, FullConfig, LoraConfig
+from finetune.heads import GENDERS, GenderEmotionHead, Head
+from finetune.model import AudioClassifier
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.stream import whole_clips
+from ssl_audio.errors import UserError
+from ssl_audio.objectives.base import to_float
+from ssl_audio.optim import layer_decay_groups
+from ssl_audio.probes import build_regression
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+
+
+def choose_learning_weights(classifier: AudioClassifier, config: ClassifierConfig) -> None:
+    """Leaves gradients to the weights that the strategy trains and the head's level depends on."""
+    if config.strategy.kind == "frozen":
+        classifier.encoder.requires_grad_(False)
+        return
+    if isinstance(config.strategy, LoraConfig):
+        add_lora(classifier.encoder, config.strategy)
+    level = classifier.config.level
+    if level != "last":
+        classifier.encoder.norm.requires_grad_(False)
+    if isinstance(level, int):
+        classifier.encoder.blocks[level:].requires_grad_(False)
+
+
+def add_lora(encoder: nn.Module, config: LoraConfig) -> None:
+    """Puts low-rank changes beside the attention's weights; only these learn.
+
+    Raises:
+        UserError: peft is not installed.
+    """
+    try:
+        import peft
+    except ImportError:
+        raise UserError("strategy lora needs peft: pip install 'ssl-audio[lora]'") from None
+    settings = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=r".*\.attention\.(qkv|output)",
+    )
+    peft.inject_adapter_in_model(settings, encoder)
+
+
+def without_lora(classifier: AudioClassifier) -> AudioClassifier:
+    """The same classifier as a plain one: a copy with the changes merged into the weights."""
+    from peft.tuners.lora import LoraLayer
+
+    plain = copy.deepcopy(classifier).requires_grad_(True)
+    for name, module in list(plain.encoder.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()
+            plain.encoder.set_submodule(name, module.get_base_layer())
+    return plain
+
+
+def group_parameters(config: ClassifierConfig, classifier: AudioClassifier) -> list[dict[str, Any]]:
+    """Groups for the optimizer: the rate falls from the head down; see ``optim``."""
+    encoder = classifier.encoder
+    levels = [
+        [*encoder.patch_embedding.parameters(), encoder.cls_token],
+        *(list(block.parameters()) for block in encoder.blocks),
+    ]
+    above = (encoder.norm, classifier.pooling, classifier.mixture, classifier.combination)
+    head = [weight for part in above if part is not None for weight in part.parameters()]
+    head += list(classifier.head.parameters())
+    return layer_decay_groups(levels, head, config.train.weight_decay, config.layer_decay)
+
+
+class WeightAverage(nn.Module):
+    """A moving average of a classifier's weights, which is what is judged and kept.
+
+    Args:
+        classifier: that learns.
+        share: time constant, as a share of the run; shorter at its start, so that the first weights
+            are soon forgotten.
+
+    Source: Tarvainen and Valpola 2017, "Mean teachers are better role models", section 2.
+    """
+
+    def __init__(self, classifier: AudioClassifier, share: float) -> None:
+        super().__init__()
+        self.average = copy.deepcopy(classifier).requires_grad_(False)
+        self.share = share
+
+    @torch.no_grad()
+    def follow(self, classifier: AudioClassifier, step: int, max_steps: int) -> None:
+        """Moves towards the weights of after the ``step``-th step."""
+        decay = max(0.0, 1 - 1 / (self.share * max_steps))
+        decay = min(decay, (1 + step) / (10 + step))
+        here, there = self.average.state_dict(), classifier.state_dict()
+        for name, value in here.items():
+            if value.is_floating_point():
+                value.lerp_(there[name], 1 - decay)
+            else:
+                value.copy_(there[name])
+
+
+def build_average(classifier: AudioClassifier, config: ClassifierConfig) -> WeightAverage | None:
+    """What the strategy asks for."""
+    strategy = config.strategy
+    if isinstance(strategy, FullConfig) and strategy.average_share:
+        return WeightAverage(classifier, strategy.average_share)
+    return None
+
+
+@torch.no_grad()
+def embed_whole(
+    classifier: AudioClassifier, corpus: PreparedCorpus, indices: Indices, batch_size: int = 16
+) -> Floats:
+    """(clips, dim) float32 embeddings of whole clips as the head reads them, in this order."""
+    device = next(classifier.parameters()).device
+    place = {index: row for row, index in enumerate(indices.tolist())}
+    found = np.zeros((len(indices), classifier.pooling.output_dim), np.float32)
+    was_training = classifier.training
+    classifier.eval()
+    for clips, waveform, num_samples in whole_clips(corpus, indices, batch_size):
+        vectors = classifier.embed(to_float(waveform.to(device)), num_samples.to(device))
+        found[[place[clip] for clip in clips.tolist()]] = vectors.float().cpu().numpy()
+    classifier.train(was_training)
+    return found
+
+
+def fit_head(head: Head, embeddings: Floats, targets: Floats) -> None:
+    """Gives a head the weights of linear probes, and their standardisation to its norm.
+
+    Args:
+        head: of any kind.
+        embeddings: (clips, dim) float32.
+        targets: (clips, classes) float32; of soft ones, the likelier side counts.
+    """
+    scaler = StandardScaler().fit(embeddings)
+    standardised = scaler.transform(embeddings)
+    parts = [
+        _fit_probe(standardised, answers, outputs) for answers, outputs in _questions(head, targets)
+    ]
+    weights = np.concatenate(parts)
+    with torch.no_grad():
+        head.norm.running_mean.copy_(torch.from_numpy(scaler.mean_))
+        head.norm.running_var.copy_(torch.from_numpy(scaler.scale_**2 - head.norm.eps))
+        head.linear.weight.copy_(torch.from_numpy(weights[:, :-1]))
+        head.linear.bias.copy_(torch.from_numpy(weights[:, -1]))
+
+
+def _questions(head: Head, targets: Floats) -> list[tuple[Indices, int]]:
+    """What each part of the head's outputs tells of the clips, and how many outputs it has."""
+    if not head.exclusive:
+        return [(column.astype(np.int64), 1) for column in (targets >= 0.5).T]
+    best = targets.argmax(1)
+    if not isinstance(head, GenderEmotionHead):
+        return [(best, targets.shape[1])]
+    num_emotions = targets.shape[1] // len(GENDERS)
+    return [(best // num_emotions, len(GENDERS)), (best % num_emotions, num_emotions)]
+
+
+def _fit_probe(embeddings: Floats, answers: Indices, num_outputs: int) -> Floats:
+    """(num_outputs, dim + 1) weights and, last, the constant; one output is the logit of 1.
+
+    An answer that no clip has gets a constant that makes it improbable.
+    """
+    weights = np.zeros((num_outputs, embeddings.shape[1] + 1), np.float32)
+    weights[:, -1] = -_IMPROBABLE
+    present = np.unique(answers)
+    if len(present) == 1:
+        if num_outputs > 1 or present[0]:
+            weights[present[0] if num_outputs > 1 else 0, -1] = _IMPROBABLE
+        return weights
+    probe = build_regression().fit(embeddings, answers)
+    fitted = np.concatenate([probe.coef_, probe.intercept_[:, None]], axis=1)
+    if num_outputs == 1:
+        return fitted
+    # Of two answers one row tells the difference of both logits.
+    weights[present] = fitted if len(fitted) > 1 else np.concatenate([-fitted, fitted]) / 2
+    return weights
+
+
+_IMPROBABLE = 10.0
+"""Logit."""

@@ -1,0 +1,71 @@
+"""Tables of raters' votes, which make soft targets."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from finetune.labels import LabelSpace, MultiLabel, Shares
+from ssl_audio.data.manifest import Clip
+from ssl_audio.errors import DataError
+
+
+def read_votes(path: Path, classes: Sequence[str]) -> dict[str, Shares]:
+    """Raters' votes as shares, by clip_id.
+
+    A column ``raters`` says how many were asked, each of whom may have chosen several classes;
+    without it a row's votes are all that there were.
+
+    Args:
+        path: CSV with the column clip_id and one column of counts for each class.
+        classes: in their order.
+
+    Returns:
+        (classes,) float32 in [0, 1] for each clip.
+
+    Raises:
+        DataError: no such file, other columns, or a row that makes no sense, with its line.
+    """
+    needed = ("clip_id", *classes)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"votes {path} can't be read: {error}") from None
+    if not rows or not set(needed) <= set(rows[0]):
+        raise DataError(f"votes {path}: expected rows under the columns {', '.join(needed)}")
+    return {
+        row["clip_id"]: _read_vote(row, classes, f"votes {path}, line {line}")
+        for line, row in enumerate(rows, 2)
+    }
+
+
+def put_votes(
+    targets: Shares, clips: Sequence[Clip], votes: Mapping[str, Shares], space: LabelSpace
+) -> Shares:
+    """(clips, classes) targets with the votes of the clips that were voted on in place of theirs.
+
+    Where a clip has exactly one of the classes its shares are made to sum to one.
+    """
+    changed = targets.copy()
+    for row, clip in enumerate(clips):
+        if clip.clip_id in votes:
+            shares = votes[clip.clip_id]
+            changed[row] = shares if isinstance(space, MultiLabel) else shares / shares.sum()
+    return changed
+
+
+def _read_vote(row: Mapping[str, str], classes: Sequence[str], where: str) -> Shares:
+    try:
+        counts = np.array([float(row[name]) for name in classes])
+        raters = float(row["raters"]) if row.get("raters") else counts.sum()
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: expected a number for each class") from None
+    sane = np.isfinite(counts).all() and (counts >= 0).all() and counts.any()
+    if not sane or not np.isfinite(raters) or counts.max() > raters:
+        raise DataError(
+            f"{where}: expected votes of 0 to {raters:g} raters and at least one, got "
+            f"{', '.join(f'{count:g}' for count in counts)}"
+        )
+    return (counts / raters).astype(np.float32)

@@ -1,0 +1,26 @@
+"""Encoder and classifier of a few steps, on synthetic speech."""
+
+from pathlib import Path
+
+import pytest
+
+from finetune.train import finetune as run_finetune
+from ssl_audio.config import load_config
+from ssl_audio.pretrain import PretrainConfig, pretrain
+from tests.finetune.configuring import FAST, PROTOCOL, configure
+
+
+@pytest.fixture(scope="session")
+def encoder(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("encoder") / "run"
+    data = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}"]
+    steps = ["train.max_steps=3", "train.batch_size=4", "train.warmup_steps=1"]
+    pretrain(load_config(PretrainConfig, None, [*data, *FAST, *steps]), output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def tuned(prepared: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("tuned") / "run"
+    run_finetune(configure(prepared, f"encoder={encoder}"), output)
+    return output

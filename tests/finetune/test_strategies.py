@@ -1,0 +1,242 @@
+"""What learns under each strategy, and what it starts from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from finetune.config import ClassifierConfig, LoraConfig
+from finetune.evaluate import load_classifier, predict_clips
+from finetune.heads import build_head
+from finetune.labels import GENDERS
+from finetune.model import AudioClassifier, AudioClassifierConfig
+from finetune.strategies import (
+    WeightAverage,
+    add_lora,
+    choose_learning_weights,
+    embed_whole,
+    fit_head,
+    without_lora,
+)
+from finetune.train import finetune as run_finetune
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.encoder_config import AudioEncoderConfig
+from ssl_audio.errors import ConfigError
+from ssl_audio.probes import build_linear_probe
+from tests.finetune.configuring import CLASSES, PROTOCOL, configure
+
+SHAPE = AudioEncoderConfig(hidden_size=48, num_attention_heads=2, num_hidden_layers=3)
+
+
+def build_classifier(**changes: object) -> AudioClassifier:
+    torch.manual_seed(0)
+    shape = replace_shape(changes.pop("max_seconds", 30.0))
+    config = AudioClassifierConfig(encoder_config=shape, classes=CLASSES, **changes)
+    classifier = AudioClassifier(config).eval()
+    classifier.encoder.set_normalisation(torch.full((64,), -6.0), torch.full((64,), 3.0))
+    return classifier
+
+
+def replace_shape(max_seconds: object) -> AudioEncoderConfig:
+    shape = SHAPE.with_attention("eager")
+    shape.max_seconds = float(str(max_seconds))
+    return shape
+
+
+@pytest.mark.parametrize("kind", ["single", "multilabel", "gender-emotion"])
+def test_a_fitted_head_answers_as_the_probe_does(kind: str) -> None:
+    generator = np.random.default_rng(0)
+    classes = tuple(f"{gender}_{emotion}" for gender in GENDERS for emotion in ("a", "b", "c"))
+    labels = generator.integers(0, 6, 90)
+    embeddings = generator.normal(size=(90, 12)).astype(np.float32) + labels[:, None] * 0.3
+    embeddings = embeddings.astype(np.float32)
+    targets = np.eye(6, dtype=np.float32)[labels]
+    head = build_head(12, classes, {"kind": kind}).eval()
+    fit_head(head, embeddings, targets)
+    found = head.probabilities(head(torch.from_numpy(embeddings))).detach().numpy()
+    probe = build_linear_probe
+    if kind == "single":
+        wanted = probe().fit(embeddings, labels).predict_proba(embeddings)
+    elif kind == "multilabel":
+        columns = [
+            probe().fit(embeddings, targets[:, n]).predict_proba(embeddings)[:, 1] for n in range(6)
+        ]
+        wanted = np.stack(columns, axis=1)
+    else:
+        gender = probe().fit(embeddings, labels // 3).predict_proba(embeddings)
+        emotion = probe().fit(embeddings, labels % 3).predict_proba(embeddings)
+        wanted = (gender[:, :, None] * emotion[:, None, :]).reshape(90, 6)
+    assert np.abs(found - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["single", "multilabel"])
+def test_a_class_that_no_clip_has_is_improbable(kind: str) -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 40)
+    embeddings = (generator.normal(size=(40, 5)) + labels[:, None]).astype(np.float32)
+    head = build_head(5, ("a", "b", "c"), {"kind": kind}).eval()
+    fit_head(head, embeddings, np.eye(3, dtype=np.float32)[labels])
+    found = head.probabilities(head(torch.from_numpy(embeddings))).detach().numpy()
+    assert found[:, 2].max() < 0.01
+    assert ((found[:, 1] > found[:, 0]) == labels).mean() > 0.8
+
+
+def test_a_probe_is_fitted_to_whole_training_clips(
+    prepared: Path, encoder: Path, tmp_path: Path
+) -> None:
+    run_finetune(configure(prepared, f"encoder={encoder}", "strategy=probe"), tmp_path / "run")
+    classifier = load_classifier(tmp_path / "run")
+    before = load_file(encoder / "model.safetensors")
+    after = classifier.encoder.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    corpus = PreparedCorpus.load(prepared)
+    fold = corpus.folds(PROTOCOL).fold(1)
+    train, test = corpus.indices(fold.train), corpus.indices(fold.test)
+    labels = [CLASSES.index(str(corpus.clips[index].emotion)) for index in train]
+    probe = build_linear_probe().fit(embed_whole(classifier, corpus, train), labels)
+    wanted = probe.predict_proba(embed_whole(classifier, corpus, test)).argmax(1)
+    assert np.array_equal(predict_clips(classifier, corpus, test).argmax(1), wanted)
+
+
+def test_head_first_begins_as_the_probe_and_keeps_it_where_nothing_is_better(
+    prepared: Path, encoder: Path, tmp_path: Path
+) -> None:
+    """A learning rate of next to nothing changes nothing, so the first look stays the best."""
+    more = [f"encoder={encoder}", "train.lr=1e-12"]
+    run_finetune(configure(prepared, *more, "strategy=head_first"), tmp_path / "first")
+    run_finetune(configure(prepared, *more, "strategy=probe"), tmp_path / "probe")
+    corpus = PreparedCorpus.load(prepared)
+    test = corpus.indices(corpus.folds(PROTOCOL).fold(1).test)
+    answers = [
+        predict_clips(load_classifier(tmp_path / name), corpus, test) for name in ("first", "probe")
+    ]
+    assert np.abs(answers[0] - answers[1]).max() < 1e-5
+    assert '"best_step": 0' in (tmp_path / "first" / "run.json").read_text()
+
+
+def test_lora_changes_attention_only_and_merges_to_the_same_answers() -> None:
+    classifier = build_classifier()
+    before = {name: value.clone() for name, value in classifier.encoder.state_dict().items()}
+    config = ClassifierConfig(encoder=Path("x"), strategy=LoraConfig(rank=2, dropout=0.0))
+    choose_learning_weights(classifier, config)
+    learning = {name for name, weight in classifier.named_parameters() if weight.requires_grad}
+    assert all("lora_" in name or name.startswith("head.") for name in learning)
+    assert sum("lora_" in name for name in learning) == 3 * 2 * 2
+    waveform = 0.1 * torch.randn(6, 16_000)
+    optimizer = torch.optim.Adam([w for w in classifier.parameters() if w.requires_grad], 0.02)
+    for _ in range(3):
+        optimizer.zero_grad()
+        classifier(waveform).logits.square().sum().backward()
+        optimizer.step()
+    plain = without_lora(classifier)
+    with torch.no_grad():
+        assert torch.allclose(plain(waveform).logits, classifier(waveform).logits, atol=1e-4)
+    changed = {
+        name
+        for name, value in plain.encoder.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {
+        f"blocks.{n}.attention.{part}.weight" for n in range(3) for part in ("qkv", "output")
+    }
+    assert type(plain.encoder) is type(build_classifier().encoder)
+
+
+def test_lora_runs_and_leaves_a_plain_model(prepared: Path, encoder: Path, tmp_path: Path) -> None:
+    config = configure(prepared, f"encoder={encoder}", "strategy={kind: lora, rank: 2}")
+    run_finetune(config, tmp_path / "run")
+    assert isinstance(load_classifier(tmp_path / "run"), AudioClassifier)
+    with pytest.raises(ConfigError, match="name one with encoder"):
+        configure(prepared, "strategy=lora")
+
+
+def test_lora_without_peft_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    with pytest.raises(ValueError, match=r"pip install 'ssl-audio\[lora\]'"):
+        add_lora(build_classifier().encoder, LoraConfig())
+
+
+def test_the_average_follows_as_the_formula_says() -> None:
+    classifier = build_classifier()
+    average = WeightAverage(classifier, share=0.1)
+    slow = classifier.head.linear.bias.detach().clone()
+    for step in range(1, 30):
+        with torch.no_grad():
+            classifier.head.linear.bias.add_(torch.randn(3))
+            classifier.head.norm.num_batches_tracked.add_(1)
+        average.follow(classifier, step, max_steps=100)
+        decay = min(1 - 1 / 10, (1 + step) / (10 + step))
+        slow = decay * slow + (1 - decay) * classifier.head.linear.bias.detach()
+    assert torch.allclose(average.average.head.linear.bias, slow, atol=1e-6)
+    assert average.average.head.norm.num_batches_tracked == 29
+
+
+def test_averaged_runs_resume_exactly(prepared: Path, encoder: Path, tmp_path: Path) -> None:
+    more = [f"encoder={encoder}", "strategy={kind: full, average_share: 0.3}", "level=weighted"]
+    run_finetune(configure(prepared, *more), tmp_path / "whole")
+    run_finetune(configure(prepared, *more), tmp_path / "parts")
+    newest = sorted((tmp_path / "parts" / "checkpoints").glob("step-*"))[-1]
+    (newest / "state.json").unlink()
+    (tmp_path / "parts" / "run.json").unlink()
+    run_finetune(configure(prepared, *more), tmp_path / "parts", resume=True)
+    ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("parts", "whole"))
+    assert all(torch.equal(ours[name], weight) for name, weight in theirs.items())
+
+
+@pytest.mark.parametrize("level", [0, 2, "weighted", "last"])
+@pytest.mark.parametrize("windows", [None, {"seconds": 0.7, "hop_seconds": 0.5}])
+def test_any_level_reads_clips_of_any_length_alike_in_any_batch(
+    level: int | str, windows: dict[str, float] | None
+) -> None:
+    """Longer than ``max_seconds``, shorter than a patch, alone or together."""
+    classifier = build_classifier(level=level, windows=windows, max_seconds=2.0)
+    torch.manual_seed(1)
+    lengths = torch.tensor([48_000, 16_000, 500, 23_456])
+    waveform = 0.1 * torch.randn(4, 48_000)
+    with torch.no_grad():
+        together = classifier.probabilities(waveform, lengths)
+        for row, length in enumerate(lengths.tolist()):
+            alone = classifier.probabilities(waveform[row : row + 1, :length])
+            assert torch.allclose(together[row], alone[0], atol=1e-5)
+    if isinstance(level, int):
+        output = classifier.encoder(waveform[1:2, :16_000], output_hidden_states=True)
+        tokens = output.hidden_states[level]
+        wanted = torch.cat([tokens.mean(1), (tokens.var(1, correction=0) + 1e-6).sqrt()], 1)
+        assert torch.allclose(classifier.embed(waveform[1:2, :16_000]), wanted, atol=1e-5)
+
+
+def test_the_level_is_chosen_on_validation_clips(
+    prepared: Path, encoder: Path, tmp_path: Path
+) -> None:
+    config = configure(prepared, f"encoder={encoder}", "strategy=probe", "level=chosen")
+    run_finetune(config, tmp_path / "run")
+    chosen = load_classifier(tmp_path / "run").config.level
+    scores = {}
+    for level in range(13):
+        output = tmp_path / str(level)
+        run_finetune(
+            configure(prepared, f"encoder={encoder}", "strategy=probe", f"level={level}"), output
+        )
+        text = (output / "run.json").read_text()
+        scores[level] = float(text.split('"best_validation_uar": ')[1].split(",")[0].split("\n")[0])
+    assert scores[int(chosen)] == max(scores.values())
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (["strategy=probe", "level=weighted"], "learns no weights of levels"),
+        (["pooling=cls", "level=3"], "of the last level only"),
+        (["mixing.kind=mixup", "windows.seconds=1"], "mixing is of crops"),
+        (["sampling=balanced", "head=multilabel"], "clips of one class each"),
+        (["strategy=slow"], "strategy: .*'slow'"),
+        (["head=multilabel"], "set head=single"),
+    ],
+)
+def test_what_does_not_go_together_is_named(
+    prepared: Path, tmp_path: Path, setting: list[str], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        run_finetune(configure(prepared, *setting), tmp_path / "run")
