@@ -97,7 +97,7 @@ class LoraConfig(Variant):
 
     kind: Literal["lora"] = "lora"
     rank: int = Field(default=8, gt=0)
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: int = Field(default=16, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
 
 

@@ -145,8 +145,9 @@ class SpecMix(Mixing):
 
     A clip's share is that of the cells of its own frames that it keeps.
 
-    Source: Kim et al. 2021 (SpecMix), section 3. We differ: bands have any width up to the widest,
-    like SpecAugment's, and cells are counted without padding.
+    Source: Kim et al. 2021, "SpecMix: A Mixed Sample Data Augmentation Method for Training with
+    Time-Frequency Domain Features". Ours: bands have any width up to the widest, like
+    SpecAugment's, and cells are counted without padding.
     """
 
     def __init__(self, config: SpecMixConfig) -> None:

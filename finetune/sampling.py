@@ -49,7 +49,7 @@ class BalancedStream(LabelledStream):
         for label in np.unique(present[places]):
             rows = np.flatnonzero(present[places] == label)
             members = np.flatnonzero(of_class == label)
-            passes[rows], chosen = chosen_clips(rounds[rows], self.seed, len(members))
+            passes[rows], chosen = chosen_clips(rounds[rows].tolist(), self.seed, len(members))
             clips[rows] = members[chosen]
         return passes, clips
 
@@ -66,7 +66,8 @@ def choose_share(clips: Sequence[Clip], targets: Shares, share: float, seed: int
     of_class = targets.argmax(1)
     chosen = []
     for label in np.unique(of_class):
-        members = sorted(np.flatnonzero(of_class == label), key=lambda row: _hash(clips[row], seed))
+        rows = np.flatnonzero(of_class == label).tolist()
+        members = sorted(rows, key=lambda row: _hash(clips[row], seed))
         chosen += members[: max(1, round(share * len(members)))]
     return np.array(sorted(chosen), dtype=np.int64)
 

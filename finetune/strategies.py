@@ -150,8 +150,9 @@ def fit_head(head: Head, embeddings: Floats, targets: Floats) -> None:
     ]
     weights = np.concatenate(parts)
     with torch.no_grad():
-        head.norm.running_mean.copy_(torch.from_numpy(scaler.mean_))
-        head.norm.running_var.copy_(torch.from_numpy(scaler.scale_**2 - head.norm.eps))
+        statistics = {"running_mean": scaler.mean_, "running_var": scaler.scale_**2 - head.norm.eps}
+        for name, values in statistics.items():
+            head.norm.get_buffer(name).copy_(torch.from_numpy(values))
         head.linear.weight.copy_(torch.from_numpy(weights[:, :-1]))
         head.linear.bias.copy_(torch.from_numpy(weights[:, -1]))
 
