@@ -74,7 +74,7 @@ def test_lines_hold_every_figure_and_stand_in_columns():
     scores = score_groups(
         labels,
         probabilities,
-        ["ann", "ann", "bob", None],
+        ["ann", "ann", "zoe", None],
         ["female", "female", "male", None],
         CLASSES,
     )
@@ -86,7 +86,7 @@ def test_lines_hold_every_figure_and_stand_in_columns():
         "",
         "speaker  clips    uar     wa  angry   calm  happy",
         "ann          2  0.500  0.500  0.500      -      -",
-        "bob          1  1.000  1.000      -  1.000      -",
+        "zoe          1  1.000  1.000      -  1.000      -",
         "unknown      1  1.000  1.000      -      -  1.000",
     ]
 
