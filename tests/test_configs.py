@@ -10,6 +10,8 @@ from finetune.config import FinetuneConfig
 from ssl_audio.config import Config, dump_config, load_config
 from ssl_audio.pretrain import PretrainConfig
 
+VARIANTS = ("gender_emotion_flat", "long_clips", "augmented", "few_labels")
+"""Recipes that are named after neither strategy nor head."""
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
@@ -27,8 +29,10 @@ def test_pretraining_recipes_load(path: Path) -> None:
     "path", sorted((CONFIGS / "finetune").glob("*.yaml")), ids=lambda p: p.stem
 )
 def test_fine_tuning_recipes_load(path: Path) -> None:
-    config = load_config(FinetuneConfig, path, ["data.corpus=prepared", "data.folds=x/y"])
-    assert config.strategy == path.stem
+    given = ["data.corpus=prepared", "data.folds=x/y", "encoder=pretrained"]
+    config = load_config(FinetuneConfig, path, given)
+    assert load_config(FinetuneConfig, None, given) != config or path.stem == "full"
+    assert path.stem in (config.strategy.kind, config.head.kind.replace("-", "_"), *VARIANTS)
 
 
 @pytest.mark.parametrize("config_type", [PretrainConfig, FinetuneConfig])

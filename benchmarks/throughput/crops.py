@@ -140,8 +140,13 @@ def _time(
     return Speed(way, float(np.median(counted)), min(counted), max(counted))
 
 
+def _crop_samples(stream: CropStream) -> int:
+    assert stream.crop_seconds is not None  # whole clips are not what is timed here
+    return round(stream.crop_seconds * SAMPLE_RATE)
+
+
 def _build_memcpy(batch_size: int, stream: CropStream) -> Callable[[npt.NDArray[np.int64]], int]:
-    crop = round(stream.crop_seconds * SAMPLE_RATE)
+    crop = _crop_samples(stream)
     num_batches = max(_COPIED_BYTES // (2 * batch_size * crop), 1)
     source = np.ones((num_batches, batch_size, crop), np.int16)
 
@@ -172,7 +177,7 @@ def _build_by_clip(
     stream: CropStream, load: Callable[[int], Int16]
 ) -> Callable[[npt.NDArray[np.int64]], int]:
     """Whole clips, cropped afterwards at random."""
-    crop = round(stream.crop_seconds * SAMPLE_RATE)
+    crop = _crop_samples(stream)
     chance = np.random.default_rng(SEED)
 
     def deliver(draws: npt.NDArray[np.int64]) -> int:
