@@ -1,6 +1,6 @@
 """Predictions of a classifier on prepared clips, and what they are worth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,12 @@ import pandas as pd
 import torch
 from transformers.utils import logging as transformers_logging
 
+from finetune.calibration import area_under_risk_coverage, is_sure, risk_coverage
+from finetune.group_scores import score_groups
 from finetune.labels import LABEL_SPACES, LabelSpace
 from finetune.model import AudioClassifier, AudioClassifierConfig
-from ssl_audio.data.manifest import read_manifest
+from finetune.multilabel_metrics import f1_by_class
+from ssl_audio.data.manifest import Clip, read_manifest
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.protocols import PROTOCOLS, open_protocol
 from ssl_audio.data.stream import whole_clips
@@ -122,10 +125,40 @@ def evaluate(model: Path, prepared: Path, fold: int | None) -> None:
     for name, value in scores.items():
         print(f"{name:20} {value:.4f}")
     print(f"{'clips':20} {len(indices)}")
+    clips = [corpus.clips[index] for index in indices]
+    for line in _describe_groups(classifier, labels, clips, probabilities):
+        print(line)
     learnt = {clip.audio_sha256 for clip in read_manifest(model / TRAINING_CLIPS)}
     num_learnt = sum(corpus.clips[index].audio_sha256 in learnt for index in indices)
     if num_learnt:
         print(f"not honest: the model learnt from, or was chosen by, {num_learnt} of these clips")
+
+
+def _describe_groups(
+    classifier: AudioClassifier,
+    labels: LabelSpace,
+    clips: Sequence[Clip],
+    probabilities: Probabilities,
+) -> Iterator[str]:
+    """Whom it serves, and what "don't know" would leave; of several classes a clip, each class."""
+    config, targets = classifier.config, labels.encode(clips)
+    if not classifier.head.exclusive:
+        truth = targets.astype(np.int64)
+        found = f1_by_class(truth, probabilities, np.array(config.thresholds), labels.classes)
+        for name, value in found.items():
+            yield f"{'f1 of ' + name:20} {value:.4f}"
+        return
+    truth = targets.argmax(1)
+    if config.unsure_below is not None:
+        sure = is_sure(probabilities, config.unsure_below)
+        right = (probabilities.argmax(1) == truth)[sure]
+        accuracy = f"{right.mean():.4f}" if len(right) else "nothing"
+        yield f"{'answered':20} {sure.mean():.4f}"
+        yield f"{'accuracy of these':20} {accuracy}"
+    area = area_under_risk_coverage(risk_coverage(truth, probabilities))
+    yield f"{'risk-coverage area':20} {area:.4f}"
+    speakers, genders = [clip.speaker for clip in clips], [clip.gender for clip in clips]
+    yield from score_groups(truth, probabilities, speakers, genders, labels.classes).describe()
 
 
 def _choose_clips(

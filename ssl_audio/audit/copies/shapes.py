@@ -201,7 +201,7 @@ def _fit_parts(first: Float, second: Float) -> npt.NDArray[np.float64]:
         uniform_filter1d((a * b).sum(axis=0, dtype=np.float64), _PART)
         for a, b in ((first, second), (first, first), (second, second))
     )
-    fits: npt.NDArray[np.float64] = along / np.maximum(np.sqrt(own * others), 1e-12)
+    fits: npt.NDArray[np.float64] = along / np.sqrt(np.maximum(own * others, 1e-24))
     return fits
 
 
