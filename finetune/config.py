@@ -10,6 +10,7 @@ from finetune.heads import AnyHeadConfig, SingleLabelConfig
 from finetune.instances import WindowConfig
 from finetune.levels import LevelName
 from finetune.mixing import MixingConfig
+from finetune.self_training import SelfTrainingConfig
 from ssl_audio.build import EncoderSettings
 from ssl_audio.config import Config, Variant, kind_or
 from ssl_audio.pooling import PoolingName
@@ -140,6 +141,7 @@ class ClassifierConfig(Config):
         training_share: of the training clips of each class that are learnt from.
         wanted_accuracy: of the validation clips that are answered; the others, less sure ones, are
             "don't know". None answers always.
+        self_training: learns a second time, with unlabelled clips that the first model is sure of.
         evaluate_every: steps between looks at the validation clips.
         train: see ``ssl_audio.training``.
     """
@@ -157,6 +159,7 @@ class ClassifierConfig(Config):
     sampling: Literal["natural", "balanced"] = "natural"
     training_share: float = Field(default=1.0, gt=0, le=1)
     wanted_accuracy: float | None = Field(default=None, gt=0, lt=1)
+    self_training: SelfTrainingConfig | None = None
     evaluate_every: int = Field(default=50, gt=0)
     train: FinetuneTrainConfig = FinetuneTrainConfig()
 
@@ -172,6 +175,8 @@ class ClassifierConfig(Config):
             raise ValueError("strategy probe learns no weights of levels: choose another level")
         if self.sampling == "balanced" and self.head.kind == "multilabel":
             raise ValueError("sampling balanced needs clips of one class each, not multilabel ones")
+        if self.self_training and self.head.kind == "multilabel":
+            raise ValueError("self_training needs one class for each clip, not multilabel ones")
         if self.wanted_accuracy and self.head.kind == "multilabel":
             raise ValueError("wanted_accuracy is of one class a clip, not of multilabel clips")
         return self
@@ -188,7 +193,8 @@ class ClassifierConfig(Config):
     def start(self) -> str:
         """What tells its row from another classifier's: ``pretrained, frozen``."""
         origin = "pretrained" if self.encoder else "from scratch"
-        return origin + _STRATEGY_NAMES[self.strategy.kind]
+        twice = ", self-training" if self.self_training else ""
+        return origin + _STRATEGY_NAMES[self.strategy.kind] + twice
 
 
 class FinetuneConfig(ClassifierConfig):

@@ -3,21 +3,20 @@
 import shutil
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from finetune.augmentation import change_waveform, mask_spectrogram
 from finetune.config import ClassifierConfig
 from finetune.evaluate import score_clips
-from finetune.labels import LabelSpace, Shares, gender_groups
+from finetune.labels import Shares, gender_groups
 from finetune.levels import LevelName
+from finetune.material import Material
 from finetune.mixing import MIXINGS
 from finetune.model import AudioClassifier, AudioClassifierConfig
-from finetune.sampling import BalancedStream, LabelledStream, choose_share
+from finetune.sampling import BalancedStream, LabelledStream
 from finetune.strategies import (
     build_average,
     choose_learning_weights,
@@ -29,7 +28,6 @@ from finetune.strategies import (
 from finetune.trust import calibrate
 from ssl_audio.build import build_encoder
 from ssl_audio.checkpoint import write_folder
-from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.draws import Stream, uniform, view_keys
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig
@@ -106,43 +104,6 @@ class FineTuning(nn.Module):
         """Lets the average follow."""
         if self.average:
             self.average.follow(self.classifier, step, max_steps)
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a classifier learns from and is chosen by.
-
-    Attributes:
-        corpus: prepared, on disk or in memory.
-        training: (clips,) int64 positions in the corpus.
-        validation: the same, of other speakers.
-        labels: the classes.
-        task: ``single``, ``multilabel`` or ``gender-emotion``.
-        soft_targets: (training clips, classes) float32 in place of the clips' own labels.
-    """
-
-    corpus: PreparedCorpus
-    training: npt.NDArray[np.int64]
-    validation: npt.NDArray[np.int64]
-    labels: LabelSpace
-    task: str = "single"
-    soft_targets: Shares | None = None
-
-    @property
-    def targets(self) -> Shares:
-        """(training clips, classes) float32."""
-        if self.soft_targets is not None:
-            return self.soft_targets
-        return self.labels.encode([self.corpus.clips[index] for index in self.training])
-
-    def thin(self, share: float, seed: int) -> "Material":
-        """A share of the training clips of each class."""
-        if share == 1:
-            return self
-        clips = [self.corpus.clips[index] for index in self.training]
-        targets = self.targets
-        kept = choose_share(clips, targets, share, seed)
-        return replace(self, training=self.training[kept], soft_targets=targets[kept])
 
 
 def read_encoder_config(config: ClassifierConfig) -> AudioEncoderConfig:

@@ -8,15 +8,19 @@ from transformers.utils import logging as transformers_logging
 from finetune.config import FinetuneConfig
 from finetune.evaluate import (
     TRAINING_CLIPS,
+    load_classifier,
     predict_clips,
     predictions_frame,
     score_answers,
 )
 from finetune.heads import HEADS
 from finetune.labels import LABEL_SPACES
-from finetune.learning import Material, learn, load_best, read_encoder_config
+from finetune.learning import learn, load_best, read_encoder_config
+from finetune.material import Material
+from finetune.model import AudioClassifier
 from finetune.predictions import Predictions, Provenance, collect_genders
 from finetune.pretraining import Pretraining
+from finetune.self_training import enlarge, open_unlabelled
 from finetune.votes import put_votes, read_votes
 from ssl_audio import pictures
 from ssl_audio.audit import guard
@@ -38,7 +42,8 @@ TYPICAL_SECONDS = 3.0
 def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None:
     """Trains a classifier, keeps its best step on validation, and tests that one once.
 
-    ``output`` gets the model, ``predictions.parquet`` of the test clips, ``run.json``, pictures.
+    ``output`` gets the model, ``predictions.parquet`` of the test clips, ``run.json``, pictures; of
+    self-training also the first model with the same, in ``teacher``.
 
     Raises:
         UserError: data, folder or configuration that does not fit, or a leaking split.
@@ -49,21 +54,38 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
     _refuse_other_task(config, folds)
     guard(corpus, folds, [config.data.fold])
     fold = folds.fold(config.data.fold)
-    used = [corpus.clips[i] for i in corpus.indices((*fold.train, *fold.validation, *fold.test))]
+    material = _open_material(config, corpus, folds, fold)
+    notes: tuple[str, ...] = ()
+    if config.self_training:
+        pool = open_unlabelled(config.self_training.corpus)
+        teacher = _train_teacher(config, output, resume)
+        enlarged = enlarge(material, teacher, pool, config.self_training.wanted_accuracy)
+        material, notes = enlarged.material, (enlarged.note,)
+        print(enlarged.note)
+    used = [*material.training, *material.validation, *corpus.indices(fold.test)]
+    data_fingerprint = fingerprint([material.corpus.clips[index] for index in used])
     encoder_config = read_encoder_config(config)
     session = open_session(
         output,
         resume,
         config,
         config.train,
-        f"{fingerprint(used)} {folds.fingerprint}",
+        f"{data_fingerprint} {folds.fingerprint}",
         encoder_config,
         count_tokens(encoder_config, config.data.crop_seconds or TYPICAL_SECONDS),
     )
-    material = _open_material(config, corpus, folds, fold)
     state = learn(config, config.data.crop_seconds, session, material)
     if session.accelerator.is_main_process:
-        _finish(config, session, state, material, folds, fold)
+        _finish(config, session, state, material, folds, fold, notes)
+    session.accelerator.wait_for_everyone()
+
+
+def _train_teacher(config: FinetuneConfig, output: Path, resume: bool) -> AudioClassifier:
+    """The first model of self-training: the same run without it, unless it is there already."""
+    teacher = output / "teacher"
+    if not (resume and (teacher / "run.json").exists()):
+        finetune(config.model_copy(update={"self_training": None}), teacher, resume)
+    return load_classifier(teacher)
 
 
 def _refuse_other_task(config: FinetuneConfig, folds: Folds) -> None:
@@ -97,6 +119,7 @@ def _finish(
     material: Material,
     folds: Folds,
     fold: Fold,
+    notes: tuple[str, ...],
 ) -> None:
     """The best step's model, tested once."""
     output, corpus, labels = session.output, material.corpus, material.labels
@@ -107,7 +130,7 @@ def _finish(
     test = corpus.indices(fold.test)
     probabilities = predict_clips(best, corpus, test)
     metrics = score_answers(best, corpus, test, probabilities, labels)
-    learnt = [corpus.clips[i] for i in corpus.indices((*fold.train, *fold.validation))]
+    learnt = [corpus.clips[index] for index in (*material.training, *material.validation)]
     write_manifest(learnt, output / TRAINING_CLIPS)
     pretraining = Pretraining.read(config.encoder)
     transductive = pretraining.saw(corpus.clips[index].audio_sha256 for index in test)
@@ -121,7 +144,7 @@ def _finish(
         train_seconds=round(state.seconds, 1),
         pretraining_data=pretraining.pool,
         leak="transductive" if transductive else "",
-        notes=(*pretraining.notes, *cut),
+        notes=(*pretraining.notes, *cut, *notes),
         genders=collect_genders((corpus.clips[i].speaker, corpus.clips[i].gender) for i in test),
         num_folds=len(folds.folds),
         test_to_train=folds.test_to_train,

@@ -37,16 +37,33 @@ def calibrate(
         wanted_accuracy: of the answered validation clips; None answers always.
     """
     config = classifier.config
-    targets = labels.encode([corpus.clips[index] for index in validation]).astype(np.float64)
+    truth = labels.encode([corpus.clips[index] for index in validation]).astype(np.float64)
+    targets = soften(truth, classifier.head.exclusive)
     raw = predict_clips(classifier, corpus, validation)
     with np.errstate(divide="ignore"):
         if not classifier.head.exclusive:
             config.temperature = fit_sigmoid_temperature(np.log(raw) - np.log1p(-raw), targets)
             tempered = temper_sigmoid(raw, config.temperature)
-            config.thresholds = tuple(choose_thresholds(tempered, targets).tolist())
+            config.thresholds = tuple(choose_thresholds(tempered, truth).tolist())
             return
         config.temperature = fit_temperature(np.log(raw), targets)
     if wanted_accuracy is not None:
         tempered = temper(raw, config.temperature)
-        least = choose_confidence(targets.argmax(1), tempered, wanted_accuracy)
+        least = choose_confidence(truth.argmax(1), tempered, wanted_accuracy)
         config.unsure_below = NEVER_SURE if least is None else least
+
+
+def soften(targets: npt.NDArray[np.float64], exclusive: bool) -> npt.NDArray[np.float64]:
+    """(clips, classes) targets as if each class had one more clip of every answer.
+
+    Few validation clips that are all decided rightly would otherwise make a classifier boundlessly
+    sure of itself.
+
+    Args:
+        targets: (clips, classes) float64 in [0, 1].
+        exclusive: exactly one class is right.
+
+    Source: Platt 1999, "Probabilistic outputs for support vector machines", section 2.2.
+    """
+    num_clips, num_answers = len(targets), targets.shape[1] if exclusive else 2
+    return (num_clips * targets + 1) / (num_clips + num_answers)

@@ -18,8 +18,10 @@ from benchmarks.systems.neural import refuse_seed, with_seed
 from finetune.config import ClassifierConfig, FinetuneTrainConfig
 from finetune.evaluate import predict_clips
 from finetune.labels import GENDERS, SingleLabel
-from finetune.learning import Material, learn, load_best, read_encoder_config
+from finetune.learning import learn, load_best, read_encoder_config
+from finetune.material import Material
 from finetune.pretraining import Pretraining
+from finetune.self_training import enlarge, open_unlabelled
 from finetune.train import TYPICAL_SECONDS
 from ssl_audio.build import count_tokens
 from ssl_audio.data.manifest import Clip
@@ -53,7 +55,8 @@ class Ours(System[OursSettings]):
     ) -> None:
         super().__init__(settings, classes, seed, cache)
         self._pretraining = Pretraining.read(settings.encoder)
-        self._cut: tuple[str, ...] = ()
+        self._remarks: tuple[str, ...] = ()
+        self._unlabelled: set[str | None] = set()
         self._choices: dict[str, Any] = {}
 
     @classmethod
@@ -63,25 +66,39 @@ class Ours(System[OursSettings]):
 
     @classmethod
     def check(cls, settings: OursSettings) -> None:
-        """The encoder's folder holds one of ours."""
+        """The encoder's folder holds one of ours, the unlabelled corpus unlabelled clips."""
         read_encoder_config(settings)
+        if settings.self_training:
+            open_unlabelled(settings.self_training.corpus)
 
     def fit(self, train: LabelledClips, validation: LabelledClips) -> None:
-        """Trains, and keeps the best step."""
+        """Trains, and keeps the best step; of self-training twice."""
         transformers_logging.disable_progress_bar()
         settings = self.settings.model_copy(
             update={"train": with_seed(self.settings.train, self.seed)}
         )
+        material = self._material(train, validation)
+        if settings.self_training:
+            pool = open_unlabelled(settings.self_training.corpus)
+            self._unlabelled = {clip.audio_sha256 for clip in pool.clips}
+            self._fit(settings.model_copy(update={"self_training": None}), material)
+            wanted = settings.self_training.wanted_accuracy
+            enlarged = enlarge(material, self._classifier, pool, wanted)
+            self._fit(settings, enlarged.material)
+            self._remarks = (*self._remarks, enlarged.note)
+        else:
+            self._fit(settings, material)
+
+    def _fit(self, settings: OursSettings, material: Material) -> None:
         shape = read_encoder_config(settings)
         tokens = count_tokens(shape, settings.crop_seconds or TYPICAL_SECONDS)
-        material = self._material(train, validation)
         with TemporaryDirectory(prefix="ssl-audio-") as folder:
             session = open_session(Path(folder), False, settings, settings.train, "", shape, tokens)
             state = learn(settings, settings.crop_seconds, session, material)
             self._classifier = load_best(session, state, settings, material)
         self._choices = {**session.choices, "device": str(session.accelerator.device)}
         if state.cut:
-            self._cut = (f"budget cut at step {state.step} of {settings.train.max_steps}",)
+            self._remarks = (f"budget cut at step {state.step} of {settings.train.max_steps}",)
 
     def predict(self, clips: UnlabelledClips) -> Floats:
         """The head's softmax, clip by clip, so that none depends on another to the last bit."""
@@ -89,9 +106,9 @@ class Ours(System[OursSettings]):
         return predict_clips(self._classifier, corpus, np.arange(len(corpus)), batch_size=1)
 
     def saw(self, clips: UnlabelledClips) -> bool:
-        """Whether the encoder was pretrained on the audio of one of these clips."""
-        hashes = (hashlib.sha256(waveform.tobytes()).hexdigest() for waveform in clips.waveforms)
-        return self._pretraining.saw(hashes)
+        """Whether encoder or self-training met the audio of one of these clips."""
+        hashes = [hashlib.sha256(waveform.tobytes()).hexdigest() for waveform in clips.waveforms]
+        return self._pretraining.saw(hashes) or not self._unlabelled.isdisjoint(hashes)
 
     @property
     def parameters(self) -> int | None:
@@ -111,7 +128,7 @@ class Ours(System[OursSettings]):
     @property
     def notes(self) -> tuple[str, ...]:
         """Of the pretraining, and whether training was cut."""
-        return (*self._pretraining.notes, *self._cut)
+        return (*self._pretraining.notes, *self._remarks)
 
     @property
     def choices(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,27 @@ class PreparedCorpus:
                 "the folds belong to another corpus, or the clip was set aside"
             )
         return np.array([position[clip_id] for clip_id in ids], dtype=np.int64)
+
+    def take(self, places: Sequence[int]) -> "PreparedCorpus":
+        """Only the clips at these places, in this order."""
+        clips = tuple(self.clips[place] for place in places)
+        return replace(
+            self,
+            clips=clips,
+            num_samples=self.num_samples[list(places)],
+            fingerprint=fingerprint(clips),
+            views=tuple(self.views[place] for place in places),
+        )
+
+    def joined_with(self, other: "PreparedCorpus") -> "PreparedCorpus":
+        """These clips and then the other's, of which every clip_id gets its corpus's folder."""
+        theirs = (replace(c, clip_id=f"{other.root.name}/{c.clip_id}") for c in other.clips)
+        clips = (*self.clips, *theirs)
+        lengths = np.concatenate([self.num_samples, other.num_samples])
+        views = (*self.views, *other.views)
+        return replace(
+            self, clips=clips, num_samples=lengths, fingerprint=fingerprint(clips), views=views
+        )
 
     def fingerprint_of(self, folds: Folds) -> str:
         """sha256 over the clips of any fold, whatever else the corpus holds."""

@@ -107,14 +107,8 @@ class Protocol(Config):
                 replace(clip, speaker=clip.speaker and f"{source.corpus}:{clip.speaker}")
                 for clip in clips
             ]
-        places = [place for place, _ in pairs]
-        return replace(
-            corpus,
-            clips=tuple(clips),
-            num_samples=corpus.num_samples[places],
-            fingerprint=fingerprint(clips),
-            views=tuple(corpus.views[place] for place in places),
-        )
+        taken = corpus.take([place for place, _ in pairs])
+        return replace(taken, clips=tuple(clips), fingerprint=fingerprint(clips))
 
     def _relabel(self, clip: Clip) -> Clip:
         if self.task != "gender-emotion":

@@ -11,7 +11,7 @@ from finetune.config import ClassifierConfig, LoraConfig
 from finetune.evaluate import load_classifier, predict_clips
 from finetune.heads import build_head
 from finetune.labels import GENDERS
-from finetune.model import AudioClassifier, AudioClassifierConfig
+from finetune.model import AudioClassifier
 from finetune.strategies import (
     WeightAverage,
     add_lora,
@@ -22,27 +22,10 @@ from finetune.strategies import (
 )
 from finetune.train import finetune as run_finetune
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import ConfigError
 from ssl_audio.probes import build_linear_probe
+from tests.finetune.building import build_classifier
 from tests.finetune.configuring import CLASSES, PROTOCOL, configure
-
-SHAPE = AudioEncoderConfig(hidden_size=48, num_attention_heads=2, num_hidden_layers=3)
-
-
-def build_classifier(**changes: object) -> AudioClassifier:
-    torch.manual_seed(0)
-    shape = replace_shape(changes.pop("max_seconds", 30.0))
-    config = AudioClassifierConfig(encoder_config=shape, classes=CLASSES, **changes)
-    classifier = AudioClassifier(config).eval()
-    classifier.encoder.set_normalisation(torch.full((64,), -6.0), torch.full((64,), 3.0))
-    return classifier
-
-
-def replace_shape(max_seconds: object) -> AudioEncoderConfig:
-    shape = SHAPE.with_attention("eager")
-    shape.max_seconds = float(str(max_seconds))
-    return shape
 
 
 @pytest.mark.parametrize("kind", ["single", "multilabel", "gender-emotion"])

@@ -195,14 +195,19 @@ def _lay(first: Float, second: Float, semitones: float) -> tuple[Float, Float]:
     return first[:, begin:stop], second[:, begin - lag : stop - lag]
 
 
+_SILENT = 1e-9
+"""Energy around a frame below which there is nothing to correlate."""
+
+
 def _fit_parts(first: Float, second: Float) -> npt.NDArray[np.float64]:
-    """Correlation around every frame."""
+    """Correlation around every frame; none where one of both is silent."""
     along, own, others = (
         uniform_filter1d((a * b).sum(axis=0, dtype=np.float64), _PART)
         for a, b in ((first, second), (first, first), (second, second))
     )
-    fits: npt.NDArray[np.float64] = along / np.sqrt(np.maximum(own * others, 1e-24))
-    return fits
+    root = np.sqrt(np.maximum(own * others, 0))  # a running sum of nothing may be just below 0
+    fits: npt.NDArray[np.float64] = np.zeros_like(along)
+    return np.divide(along, root, out=fits, where=root > _SILENT)
 
 
 def _shift(first: Float, second: Float, bands: int) -> tuple[Float, Float]:

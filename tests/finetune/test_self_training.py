@@ -1,0 +1,108 @@
+"""Which unlabelled clips are learnt from, and under which class."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from finetune import self_training
+from finetune.evaluate import load_classifier
+from finetune.labels import SingleLabel
+from finetune.material import Material
+from finetune.model import AudioClassifier
+from finetune.predictions import Predictions
+from finetune.self_training import enlarge, open_unlabelled
+from finetune.train import finetune as run_finetune
+from ssl_audio.data.manifest import Clip, read_manifest
+from ssl_audio.data.prepared import PreparedCorpus, write_corpus
+from ssl_audio.errors import UserError
+from tests.finetune.configuring import PROTOCOL, configure
+
+CLASSES = ("a", "b")
+
+
+def build_corpus(labels: list[str | None], first: int) -> PreparedCorpus:
+    clips = tuple(
+        Clip(clip_id=f"c{n}", path="", emotion=label, audio_sha256=f"sha{first + n}")
+        for n, label in enumerate(labels)
+    )
+    views = tuple(np.full(1600, n, np.int16) for n in range(len(labels)))
+    return PreparedCorpus(Path("pool"), "made", clips, np.full(len(labels), 1600), "", views)
+
+
+def test_only_sure_and_new_clips_are_added_under_the_teacher_s_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labelled = build_corpus(["a", "b", "a", "b", "a", "b"], 0)
+    pool = build_corpus([None] * 4, 5)  # the first has the audio of the last labelled one
+    parts = (np.array([0, 1]), np.array([2, 3, 4, 5]))
+    material = Material(labelled, *parts, SingleLabel(CLASSES))
+    answers = {
+        4: [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]],  # on validation; the last is wrong
+        3: [[0.65, 0.35], [0.05, 0.95], [0.69, 0.31]],
+    }
+
+    def answer(_: object, corpus: PreparedCorpus, indices: np.ndarray) -> np.ndarray:
+        return np.array(answers[len(indices)])
+
+    monkeypatch.setattr(self_training, "predict_clips", answer)
+    enlarged = enlarge(material, torch.nn.Identity(), pool, wanted_accuracy=0.9)  # type: ignore[arg-type]
+    assert (enlarged.num_added, enlarged.num_offered) == (1, 4)
+    larger = enlarged.material
+    assert [larger.corpus.clips[index].clip_id for index in larger.training] == [
+        "c0", "c1", "pool/c2",
+    ]  # fmt: skip
+    assert larger.targets.tolist() == [[1, 0], [0, 1], [0, 1]]
+    assert (larger.corpus.views[larger.training[-1]] == pool.views[2]).all()
+    assert np.array_equal(larger.validation, material.validation)
+    everything = enlarge(material, torch.nn.Identity(), pool, wanted_accuracy=0.7)  # type: ignore[arg-type]
+    assert everything.num_added == 3
+    nothing = enlarge(
+        replace(material, validation=np.array([3, 2, 5, 4])),
+        torch.nn.Identity(),
+        pool,
+        0.9,  # type: ignore[arg-type]
+    )
+    assert nothing.num_added == 0 and "0 of 4 unlabelled" in nothing.note
+
+
+@pytest.fixture
+def unlabelled(prepared: Path, tmp_path: Path) -> Path:
+    """Twelve clips of the corpus played backwards, without labels."""
+    corpus = PreparedCorpus.load(prepared)
+    root = tmp_path / "unlabelled"
+    root.mkdir()
+    pairs = [
+        (
+            replace(corpus.clips[n], emotion=None, audio_sha256=f"backwards {n}"),
+            corpus.views[n][::-1],
+        )
+        for n in range(12)
+    ]
+    write_corpus(root, "folder", pairs)
+    return root
+
+
+def test_a_run_trains_teacher_and_student_and_says_so(
+    prepared: Path, unlabelled: Path, tmp_path: Path
+) -> None:
+    more = [f"self_training.corpus={unlabelled}", "self_training.wanted_accuracy=0.01"]
+    run_finetune(configure(prepared, *more), tmp_path / "run")
+    about = Predictions.load(tmp_path / "run" / "predictions.parquet").about
+    assert about.system == "Ours, from scratch, self-training"
+    (note,) = [note for note in about.notes if note.startswith("self-training on")]
+    num_added = int(note.split()[2])
+    assert num_added > 0 and note.endswith("of 12 unlabelled clips")
+    teacher = Predictions.load(tmp_path / "run" / "teacher" / "predictions.parquet").about
+    assert teacher.system == "Ours, from scratch"
+    learnt = read_manifest(tmp_path / "run" / "training.parquet")
+    fold = PreparedCorpus.load(prepared).folds(PROTOCOL).fold(1)
+    assert len(learnt) == len(fold.train) + len(fold.validation) + num_added
+    assert isinstance(load_classifier(tmp_path / "run"), AudioClassifier)
+
+
+def test_labelled_clips_only_are_refused(prepared: Path) -> None:
+    with pytest.raises(UserError, match="every clip of .* has an emotion"):
+        open_unlabelled(prepared)
