@@ -143,6 +143,8 @@ def train(
                 _save(*tensors, state, session, config.keep_checkpoints, evaluation)
     log.close()
     if stopped:
+        # A scheduler may kill the others once one has left with an exit code that is not 0.
+        accelerator.wait_for_everyone()
         raise Interrupted(
             f"asked to stop: checkpoint of step {state.step} written, go on with --resume"
         )
