@@ -20,6 +20,7 @@ from ssl_audio.optim import parameter_groups
 from ssl_audio.pool import PoolConfig, open_pool
 from ssl_audio.run_record import SEEN_CLIPS, write_run_record
 from ssl_audio.session import TrainConfig, open_session
+from ssl_audio.sharding import is_cut
 from ssl_audio.training import train
 
 
@@ -98,6 +99,6 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None
             "num_clips": len(pool.clips),
             "parameters": encoder.num_parameters(),
             "num_processes": accelerator.num_processes,
-            "sharded": sharded,
+            "sharded": is_cut(learner),
         },
     )
