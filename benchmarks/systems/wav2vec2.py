@@ -5,70 +5,24 @@ and takes 16 kHz. Settings are never chosen on test clips: the head is trained f
 steps, and where the layer is chosen, the protocol's validation clips or inner folds choose it.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
 from benchmarks.systems.layer_head import LayerHead
 from benchmarks.systems.neural import ArrayStream, Trained, fit_network, refuse_seed, with_seed
 from benchmarks.systems.selection import choose_and_fit
-from benchmarks.systems.speech_features import (
-    build_random,
-    load_encoder,
-    pretrained_layer_means,
-    random_layer_means,
-    weight_files,
-)
-from ssl_audio.checkpoint import file_sha256
-from ssl_audio.config import Config
+from benchmarks.systems.speech_checkpoint import EncoderChoice, SpeechCheckpoint
+from benchmarks.systems.speech_features import pretrained_layer_means, random_layer_means
 from ssl_audio.data.prepared import Int16
-from ssl_audio.errors import UserError
 from ssl_audio.probing import choose_precision
 from ssl_audio.session import TrainConfig
-
-POOLS = {
-    "facebook/data2vec-audio-base": "LibriSpeech 960 h",
-    "facebook/hubert-base-ls960": "LibriSpeech 960 h",
-    "facebook/wav2vec2-base": "LibriSpeech 960 h",
-    "microsoft/wavlm-base": "LibriSpeech 960 h",
-}
-"""What published encoders learnt from without labels, as their papers say."""
-
-
-class RandomShape(Config):
-    """A wav2vec2 encoder with random weights, where there are no others; the default is small."""
-
-    hidden_size: int = Field(default=64, gt=0, multiple_of=16)
-    """In as many groups as the convolution that tells positions apart has, and in heads."""
-    num_layers: int = Field(default=4, gt=0)
-    num_heads: int = Field(default=4, gt=0)
-    conv_dim: int = Field(default=64, gt=0)
-
-    @model_validator(mode="after")
-    def _give_each_head_as_much(self) -> Self:
-        if self.hidden_size % self.num_heads:
-            raise ValueError(
-                f"hidden_size must be a multiple of num_heads, which is {self.num_heads}"
-            )
-        return self
-
-    @property
-    def options(self) -> dict[str, int]:
-        """As ``random_layer_means`` calls them."""
-        return {
-            "hidden_size": self.hidden_size,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "conv_dim": self.conv_dim,
-        }
 
 
 class HeadTrainConfig(TrainConfig):
@@ -81,13 +35,10 @@ class HeadTrainConfig(TrainConfig):
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
 
-class SpeechEncoderSettings(Config):
+class SpeechEncoderSettings(EncoderChoice):
     """Encoder and head.
 
     Attributes:
-        encoder: name on Hugging Face, read from the local cache and never downloaded, or a folder.
-        pretrained: ``auto`` takes random weights where there are none of that name; true insists.
-        random: shape of the encoder with random weights.
         layers: ``last``; ``weighted``, a learnt mixture of all; ``chosen``, the best one.
         max_training_clips: a random choice of so many is learnt from, to save time; None is all.
         precision: of the encoder; ``auto`` measures which is faster.
@@ -96,9 +47,6 @@ class SpeechEncoderSettings(Config):
         train: of the head, see ``ssl_audio.training``.
     """
 
-    encoder: str = "facebook/wav2vec2-base"
-    pretrained: Literal["auto"] | bool = "auto"
-    random: RandomShape = RandomShape()
     layers: Literal["last", "weighted", "chosen"] = "last"
     max_training_clips: int | None = Field(default=None, gt=0)
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -126,8 +74,7 @@ class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
         cache: FeatureCache,
     ) -> None:
         super().__init__(settings, classes, seed, cache)
-        self._folder = find_encoder(settings)
-        self._weights = hash_weights(self._folder) if self._folder else ""
+        self._checkpoint = SpeechCheckpoint(settings)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._precision: str = settings.precision
         if settings.precision == "auto":
@@ -136,27 +83,13 @@ class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
     @classmethod
     def suffix(cls, settings: SpeechEncoderSettings) -> str:
         """Which encoder and layers, and whether its weights are random, as of now and here."""
-        layers = f", {settings.layers} {'layers' if settings.layers == 'weighted' else 'layer'}"
-        folder, shape = find_encoder(settings), settings.random
-        if folder is None:
-            size = f"{shape.num_layers} x {shape.hidden_size}"
-            return f", wav2vec2 of {size}{layers}, random weights"
-        return f", {Path(settings.encoder).name}{layers}"
+        layers = "layers" if settings.layers == "weighted" else "layer"
+        return SpeechCheckpoint(settings).describe(f"{settings.layers} {layers}")
 
     @classmethod
     def check(cls, settings: SpeechEncoderSettings) -> None:
         """The encoder can be loaded, or random weights were asked for or are good enough."""
-        folder = find_encoder(settings)
-        if folder is not None:
-            load_encoder(str(folder), hash_weights(folder), "cpu")
-        elif Path(settings.encoder).is_dir():
-            raise UserError(f"encoder: {settings.encoder} holds no config.json with weights")
-        elif settings.pretrained is True:
-            raise UserError(
-                f"encoder: {settings.encoder} is not in the local cache, and nothing is downloaded "
-                f"unasked: run hf download {settings.encoder}, name a folder, or take "
-                "pretrained: auto"
-            )
+        SpeechCheckpoint(settings).check()
 
     def fit(self, train: LabelledClips, validation: LabelledClips) -> None:
         """Trains the head, once for each layer if the layer is chosen."""
@@ -178,22 +111,19 @@ class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
     @property
     def parameters(self) -> int | None:
         """Of encoder and head."""
-        if self._folder:
-            model, _ = load_encoder(str(self._folder), self._weights, self._device)
-        else:
-            model, _ = build_random(**self.settings.random.options, device=self._device)
+        model, _ = self._checkpoint.load(self._device)
         parts = (model, self._head)
         return sum(weight.numel() for part in parts for weight in part.parameters())
 
     @property
     def pretraining_data(self) -> str:
         """The encoder's pool, where it is known."""
-        return POOLS.get(self.settings.encoder, "unknown") if self._folder else ""
+        return self._checkpoint.pretraining_data
 
     @property
     def weights(self) -> str:
         """The encoder's."""
-        return f"{Path(self.settings.encoder).name} {self._weights}" if self._folder else ""
+        return self._checkpoint.weights
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -234,30 +164,9 @@ class FrozenSpeechEncoder(System[SpeechEncoderSettings]):
     def _features(self, waveforms: Sequence[Int16]) -> npt.NDArray[np.float32]:
         """(clips, layers + 1, dim)."""
         how = {"precision": self._precision, "device": self._device}
-        if self._folder:
-            options = {"folder": str(self._folder), "weights": self._weights, **how}
+        checkpoint = self._checkpoint
+        if checkpoint.folder:
+            options = {"folder": str(checkpoint.folder), "weights": checkpoint.sha256, **how}
             return self.cache.extract(waveforms, pretrained_layer_means, **options)
         shape = self.settings.random.options
         return self.cache.extract(waveforms, random_layer_means, **shape, **how)
-
-
-def find_encoder(settings: SpeechEncoderSettings) -> Path | None:
-    """The folder with configuration and weights; None where they are to be random."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if settings.pretrained is False:
-        return None
-    folder = Path(settings.encoder)
-    if not folder.is_dir():
-        cached = try_to_load_from_cache(settings.encoder, "config.json")
-        folder = Path(cached).parent if isinstance(cached, str) else folder
-    whole = (folder / "config.json").is_file() and weight_files(folder)
-    return folder if whole else None
-
-
-def hash_weights(folder: Path) -> str:
-    """sha256 of a checkpoint's file of weights; of several, of their hashes."""
-    hashes = [file_sha256(file) for file in weight_files(folder)]
-    if len(hashes) == 1:
-        return hashes[0]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()

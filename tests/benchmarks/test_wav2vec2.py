@@ -9,39 +9,30 @@ from transformers import AutoModel
 from benchmarks.protocol import run_benchmark
 from benchmarks.results import load_results
 from benchmarks.runs import BenchmarkConfig
-from benchmarks.systems.base import FeatureCache, LabelledClips, UnlabelledClips
+from benchmarks.systems.base import FeatureCache, UnlabelledClips
 from benchmarks.systems.layer_head import LayerHead
+from benchmarks.systems.speech_checkpoint import find_encoder, hash_weights
 from benchmarks.systems.speech_features import (
     build_random,
     load_encoder,
     pretrained_layer_means,
     random_layer_means,
 )
-from benchmarks.systems.wav2vec2 import (
-    FrozenSpeechEncoder,
-    SpeechEncoderSettings,
-    find_encoder,
-    hash_weights,
-)
+from benchmarks.systems.wav2vec2 import FrozenSpeechEncoder, SpeechEncoderSettings
 from finetune import metrics
 from ssl_audio.checkpoint import file_sha256
 from ssl_audio.config import build_config
 from ssl_audio.errors import ConfigError, UserError
+from tests.benchmarks.speech_checkpoints import (
+    CLASSES,
+    KINDS,
+    labelled,
+    noise,
+    save,
+    save_ast,
+    save_whisper,
+)
 
-CLASSES = ("high", "low", "mid")
-SHAPE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-}
-CONVOLUTIONS = {"conv_dim": (16,) * 7, "num_conv_pos_embedding_groups": 2}
-KINDS = {
-    "Wav2Vec2": CONVOLUTIONS,
-    "Hubert": CONVOLUTIONS,
-    "WavLM": CONVOLUTIONS,
-    "Data2VecAudio": CONVOLUTIONS,
-}
 FAST = {"batch_size": 12, "warmup_steps": 2, "max_steps": 40}
 SMALL_RANDOM = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "conv_dim": 16}
 
@@ -51,33 +42,8 @@ def no_cache(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
 
 
-def save(folder, kind="Wav2Vec2", do_normalize=True, attention_mask=False, **changes):
-    """A checkpoint with random weights."""
-    torch.manual_seed(3)
-    config = getattr(transformers, f"{kind}Config")(**SHAPE, **KINDS[kind], **changes)
-    getattr(transformers, f"{kind}Model")(config).save_pretrained(folder)
-    transformers.Wav2Vec2FeatureExtractor(
-        do_normalize=do_normalize, return_attention_mask=attention_mask
-    ).save_pretrained(folder)
-    return folder
-
-
 def means(folder, waveform):
     return pretrained_layer_means(waveform, str(folder), hash_weights(folder), "float32", "cpu")
-
-
-def noise(num_samples, level=3000):
-    rng = np.random.default_rng(num_samples)
-    return np.round(rng.normal(0, level, num_samples)).astype(np.int16)
-
-
-def labelled(corpus, speakers) -> LabelledClips:
-    chosen = [i for i, clip in enumerate(corpus.clips) if clip.speaker in speakers]
-    return LabelledClips(
-        [corpus.views[i] for i in chosen],
-        np.array([CLASSES.index(corpus.clips[i].emotion) for i in chosen]),
-        tuple(corpus.clips[i].speaker for i in chosen),
-    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,24 +91,7 @@ def test_a_clip_by_itself_needs_no_attention_mask(tmp_path):
 
 
 def test_whisper_is_averaged_over_the_clip_and_not_over_its_padding(tmp_path):
-    torch.manual_seed(0)
-    config = transformers.WhisperConfig(
-        d_model=32,
-        encoder_layers=2,
-        encoder_attention_heads=2,
-        encoder_ffn_dim=64,
-        decoder_layers=1,
-        decoder_attention_heads=2,
-        decoder_ffn_dim=64,
-        vocab_size=100,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        decoder_start_token_id=1,
-    )
-    folder = tmp_path / "whisper"
-    transformers.WhisperModel(config).save_pretrained(folder)
-    transformers.WhisperFeatureExtractor().save_pretrained(folder)
+    folder = save_whisper(tmp_path / "whisper")
     waveform = noise(16_000)
     found = means(folder, waveform)
     extractor = transformers.WhisperFeatureExtractor()
@@ -156,11 +105,7 @@ def test_whisper_is_averaged_over_the_clip_and_not_over_its_padding(tmp_path):
 
 
 def test_audio_spectrogram_transformers_work_too(tmp_path):
-    config = transformers.ASTConfig(**SHAPE, max_length=128)
-    folder = tmp_path / "ast"
-    transformers.ASTModel(config).save_pretrained(folder)
-    transformers.ASTFeatureExtractor(max_length=128).save_pretrained(folder)
-    found = means(folder, noise(9000))
+    found = means(save_ast(tmp_path / "ast"), noise(9000))
     assert found.shape == (3, 32) and np.isfinite(found).all()
 
 
