@@ -1,7 +1,7 @@
 """Which weights of a classifier learn, how fast, and what they start from."""
 
 import copy
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from ssl_audio.probes import build_regression
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
+Classifier = TypeVar("Classifier", bound=nn.Module)
 
 
 def choose_learning_weights(classifier: AudioClassifier, config: ClassifierConfig) -> None:
@@ -37,23 +38,40 @@ def choose_learning_weights(classifier: AudioClassifier, config: ClassifierConfi
         classifier.encoder.blocks[level:].requires_grad_(False)
 
 
-def add_lora(encoder: nn.Module, config: LoraConfig) -> None:
-    """Puts low-rank changes beside the attention's weights; only these learn.
+def add_lora(
+    encoder: nn.Module, config: LoraConfig, targets: str = r".*\.attention\.(qkv|output)"
+) -> None:
+    """Puts low-rank changes beside linear layers; only these learn.
+
+    Args:
+        encoder: that is changed.
+        config: of the changes.
+        targets: pattern of the linear layers' whole names; by default those of attention in ours.
 
     Raises:
         UserError: peft is not installed.
+    """
+    peft = import_peft()
+    settings = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=targets,
+    )
+    peft.inject_adapter_in_model(settings, encoder)
+
+
+def import_peft() -> Any:
+    """The package.
+
+    Raises:
+        UserError: it is not installed.
     """
     try:
         import peft
     except ImportError:
         raise UserError("strategy lora needs peft: pip install 'ssl-audio[lora]'") from None
-    settings = peft.LoraConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,
-        lora_dropout=config.dropout,
-        target_modules=r".*\.attention\.(qkv|output)",
-    )
-    peft.inject_adapter_in_model(settings, encoder)
+    return peft
 
 
 def without_lora(classifier: AudioClassifier) -> AudioClassifier:
@@ -81,7 +99,7 @@ def group_parameters(config: ClassifierConfig, classifier: AudioClassifier) -> l
     return layer_decay_groups(levels, head, config.train.weight_decay, config.layer_decay)
 
 
-class WeightAverage(nn.Module):
+class WeightAverage(nn.Module, Generic[Classifier]):
     """A moving average of a classifier's weights, which is what is judged and kept.
 
     Args:
@@ -92,13 +110,15 @@ class WeightAverage(nn.Module):
     Source: Tarvainen and Valpola 2017, "Mean teachers are better role models", section 2.
     """
 
-    def __init__(self, classifier: AudioClassifier, share: float) -> None:
+    average: Classifier
+
+    def __init__(self, classifier: Classifier, share: float) -> None:
         super().__init__()
         self.average = copy.deepcopy(classifier).requires_grad_(False)
         self.share = share
 
     @torch.no_grad()
-    def follow(self, classifier: AudioClassifier, step: int, max_steps: int) -> None:
+    def follow(self, classifier: Classifier, step: int, max_steps: int) -> None:
         """Moves towards the weights of after the ``step``-th step."""
         decay = max(0.0, 1 - 1 / (self.share * max_steps))
         decay = min(decay, (1 + step) / (10 + step))
@@ -110,7 +130,9 @@ class WeightAverage(nn.Module):
                 value.copy_(there[name])
 
 
-def build_average(classifier: AudioClassifier, config: ClassifierConfig) -> WeightAverage | None:
+def build_average(
+    classifier: AudioClassifier, config: ClassifierConfig
+) -> WeightAverage[AudioClassifier] | None:
     """What the strategy asks for."""
     strategy = config.strategy
     if isinstance(strategy, FullConfig) and strategy.average_share:

@@ -1,5 +1,6 @@
 """Transformer blocks of the encoder and of decoders."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import torch
@@ -60,14 +61,22 @@ class Block(GradientCheckpointingLayer):
 
 
 def recompute_blocks(module: nn.Module) -> None:
-    """Makes the blocks in a module keep their inputs only; the backward pass computes the rest.
+    """Makes the blocks in a module keep their inputs only; the backward pass computes the rest."""
+    recompute_layers(_learning_blocks(module))
+
+
+def recompute_layers(layers: Iterable[nn.Module]) -> None:
+    """Makes layers of transformers keep their inputs only; the backward pass computes the rest.
+
+    Args:
+        layers: ``GradientCheckpointingLayer`` each.
 
     Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 4.
     """
-    for block in _learning_blocks(module):
-        block.gradient_checkpointing = True
+    for layer in layers:
+        layer.gradient_checkpointing = True  # type: ignore[assignment]
         again = partial(checkpoint, use_reentrant=False)
-        block._gradient_checkpointing_func = again  # type: ignore[assignment]
+        layer._gradient_checkpointing_func = again  # type: ignore[assignment]
 
 
 def compile_blocks(module: nn.Module) -> None:

@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from ssl_audio.data.manifest import Clip
+from ssl_audio.data.prepared import Int16, PreparedCorpus
 from ssl_audio.data.stream import chosen_clips
 from ssl_audio.draws import draw_keys
 from ssl_audio.measuring import Evaluation
@@ -50,6 +52,18 @@ def with_seed(config: TrainType, seed: int) -> TrainType:
     return config.model_copy(update={"seed": seed})
 
 
+def hold(waveforms: Sequence[Int16], clips: Sequence[Clip] | None = None) -> PreparedCorpus:
+    """A corpus in memory.
+
+    Args:
+        waveforms: per clip, (samples,) int16.
+        clips: what is known of each; None is nothing.
+    """
+    about = tuple(clips or [Clip(clip_id="", path="")] * len(waveforms))
+    lengths = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
+    return PreparedCorpus(Path(), "benchmark", about, lengths, "", tuple(waveforms))
+
+
 @dataclass(frozen=True)
 class ArrayStream(Dataset):
     """An endless, shuffled stream of features held in memory.
@@ -81,10 +95,12 @@ class Watch:
     Attributes:
         every: steps; the last step is always looked at.
         score: of the network in eval mode; higher is better.
+        at_start: also before the first step.
     """
 
     every: int
     score: Callable[[], float]
+    at_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,12 @@ class Trained:
 
 
 def fit_network(
-    module: nn.Module, stream: ArrayStream, config: TrainConfig, watch: Watch | None = None
+    module: nn.Module,
+    stream: Dataset,
+    config: TrainConfig,
+    watch: Watch | None = None,
+    groups: list[dict[str, Any]] | None = None,
+    after_step: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Trains by the project's loop and leaves the module in eval mode, on the device.
 
@@ -112,6 +133,8 @@ def fit_network(
         stream: of training clips.
         config: how to train, with the run's seed.
         watch: chooses the best step, whose weights the module then has; None takes the last.
+        groups: of parameters, see ``optim``; None is one learning rate for all.
+        after_step: called with the step just taken and ``max_steps``.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = choose_precision(device) if config.precision == "auto" else config.precision
@@ -125,12 +148,12 @@ def fit_network(
     if watch:
         score = watch.score
         evaluation = Evaluation(
-            watch.every, lambda: {"score": score()}, "score", keep, lambda _: None
+            watch.every, lambda: {"score": score()}, "score", keep, lambda _: None, watch.at_start
         )
-    groups = parameter_groups(module, config.weight_decay)
+    groups = groups or parameter_groups(module, config.weight_decay)
     with TemporaryDirectory(prefix="ssl-audio-") as folder:
         session = Session(Path(folder), start_accelerator(precision), choices, {}, None)
-        state = train(module, stream, groups, config, session, "training", evaluation)
+        state = train(module, stream, groups, config, session, "training", evaluation, after_step)
     if best:
         module.load_state_dict(best)
     module.eval()

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
-from benchmarks.systems.neural import refuse_seed, with_seed
+from benchmarks.systems.neural import hold, refuse_seed, with_seed
 from finetune.config import ClassifierConfig, FinetuneTrainConfig
 from finetune.evaluate import predict_clips
 from finetune.labels import GENDERS, SingleLabel
@@ -25,7 +25,6 @@ from finetune.self_training import enlarge, open_unlabelled
 from finetune.train import TYPICAL_SECONDS
 from ssl_audio.build import count_tokens
 from ssl_audio.data.manifest import Clip
-from ssl_audio.data.prepared import Int16, PreparedCorpus
 from ssl_audio.session import open_session
 
 
@@ -102,7 +101,7 @@ class Ours(System[OursSettings]):
 
     def predict(self, clips: UnlabelledClips) -> Floats:
         """The head's softmax, clip by clip, so that none depends on another to the last bit."""
-        corpus = _hold(clips.waveforms, [Clip(clip_id="", path="")] * len(clips.waveforms))
+        corpus = hold(clips.waveforms)
         return predict_clips(self._classifier, corpus, np.arange(len(corpus)), batch_size=1)
 
     def saw(self, clips: UnlabelledClips) -> bool:
@@ -149,17 +148,10 @@ class Ours(System[OursSettings]):
             )
             for number, (speaker, label) in enumerate(zip(speakers, labels, strict=True))
         ]
-        corpus = _hold([*train.waveforms, *validation.waveforms], clips)
+        corpus = hold([*train.waveforms, *validation.waveforms], clips)
         places = np.arange(len(corpus))
         num_training = len(train.labels)
         parts = (places[:num_training], places[num_training:])
         joint = all(name.partition("_")[0] in GENDERS for name in self.classes)
         task = "gender-emotion" if joint else "single"
         return Material(corpus, *parts, SingleLabel(self.classes), task)
-
-
-def _hold(waveforms: Any, clips: list[Clip]) -> PreparedCorpus:
-    """A corpus in memory."""
-    views: tuple[Int16, ...] = tuple(waveforms)
-    lengths = np.array([len(view) for view in views], dtype=np.int64)
-    return PreparedCorpus(Path(), "benchmark", tuple(clips), lengths, "", views)
