@@ -18,6 +18,7 @@ SYSTEMS = {
     "mfcc_xgboost": "benchmarks.systems.mfcc_xgboost:MfccXgboost",
     "efficientnet": "benchmarks.systems.efficientnet:EfficientNet",
     "wav2vec2": "benchmarks.systems.wav2vec2:FrozenSpeechEncoder",
+    "wav2vec2_tuned": "benchmarks.systems.tuned_speech_encoder:TunedSpeechEncoder",
     "ours": "benchmarks.systems.ours:Ours",
     "ensemble": "benchmarks.systems.ensemble:SystemEnsemble",
 }

@@ -29,6 +29,13 @@ SMALL: dict[str, dict] = {
         "random": {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "conv_dim": 16},
         "train": {**FAST, "max_steps": 10},
     },
+    "wav2vec2_tuned": {
+        "pretrained": False,
+        "random": {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "conv_dim": 16},
+        "crop_seconds": 0.3,
+        "evaluate_every": 5,
+        "train": {**FAST, "max_steps": 10},
+    },
     "ours": {
         "train": {**FAST, "attention": "eager", "max_steps": 10},
         "crop_seconds": 0.3,
