@@ -45,14 +45,32 @@ def evaluate(
 
 @app.command()
 def predict(
-    inputs: Annotated[list[Path], typer.Argument(help="Audio files or folders of them.")],
-    model: ModelOption,
-    output: cli.OutputOption,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Audio files, folders of them, or a CSV list with a column filename."),
+    ],
+    models: Annotated[
+        list[Path],
+        typer.Option(
+            "--model",
+            help="Folder that finetune train wrote; repeat it to average several models.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", help="CSV file to write.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="table|submission|timeline",
+            help="table: emotion and probabilities of each file; submission: filename and emotion; "
+            "timeline: segments with start and end in seconds.",
+        ),
+    ] = "table",
 ) -> None:
-    """Predict the emotion of audio files; writes a CSV table."""
+    """Predict the emotion of audio files; after an interruption the same command goes on."""
     from finetune.predict import predict
 
-    predict(inputs, model, output)
+    predict(inputs, models, output, form)
 
 
 if __name__ == "__main__":

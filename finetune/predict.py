@@ -1,58 +1,189 @@
-"""Predictions for audio files: a CSV table, one row per file."""
+"""Predictions for any number of audio files, as one CSV file."""
 
 import csv
+import sys
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from finetune.evaluate import load_classifier
-from ssl_audio.data.audio import AUDIO_ENDINGS, decode
-from ssl_audio.errors import DataError, UserError
-from ssl_audio.objectives.base import to_float
+from finetune.decoding import Decoded, decode_ahead, divide
+from finetune.formats import FORMATS, Format
+from finetune.inputs import AudioInput, find_inputs
+from finetune.journal import Answered, Journal, open_journal
+from finetune.jury import Jury, fingerprint
+from ssl_audio.data.manifest import SAMPLE_RATE
+from ssl_audio.errors import UserError
 from ssl_audio.progress import progress_bar
 
+_WAY = 1
+"""To be raised with every change to what a row says: answers of another way are not taken over."""
 
-@torch.no_grad()
-def predict(inputs: Sequence[Path], model: Path, output: Path) -> None:
-    """Writes columns file, emotion, one probability per class, error; files stream one by one.
 
-    A file that can't be read has its reason in ``error`` and nothing else.
+@dataclass(frozen=True)
+class Prediction:
+    """What predicting gave.
+
+    Attributes:
+        num_files: that were meant.
+        num_errors: of them that could not be read.
+        num_taken_over: answered by an interrupted run.
+        audio_seconds: listened to by this run.
+        wall_seconds: that it took.
+    """
+
+    num_files: int
+    num_errors: int
+    num_taken_over: int
+    audio_seconds: float
+    wall_seconds: float
+
+
+def predict(
+    inputs: Sequence[Path], models: Sequence[Path], output: Path, form: str = "table"
+) -> Prediction:
+    """Writes a prediction for every file, in the order in which they are listed.
+
+    The output appears when it is whole. Until then answers are kept beside it in ``.NAME.partial``:
+    after an interruption the same call goes on there. Only the files that have since been changed,
+    could not be read or are new are listened to, and all of them if the models or the format are
+    others.
+
+    Args:
+        inputs: files, folders, and lists with a column ``filename``.
+        models: folders that ``finetune train`` wrote; the probabilities of several are averaged.
+        output: CSV file; an older one is replaced.
+        form: see ``finetune.formats``. Files that can't be read have a row with the reason in a
+            ``table``; of other formats they are listed in ``NAME.errors.csv`` beside.
 
     Raises:
-        UserError: no model, no such file or folder, or no audio file in the folders.
+        UserError: no such format, no model, nothing to listen to, an output that can't be written,
+            or no file that could be read.
     """
-    files = list(_find(inputs))
-    if not files:
-        raise UserError(f"no audio files in {', '.join(map(str, inputs))}")
-    classifier = load_classifier(model)
-    device = next(classifier.parameters()).device
-    classes = list(classifier.config.classes)
-    num_bad = 0
-    with output.open("w", newline="", encoding="utf-8") as table:
-        writer = csv.writer(table)
-        writer.writerow(["file", "emotion", *classes, "error"])
-        with progress_bar(len(files), "predict", "file") as bar:
-            for file in files:
-                try:
-                    samples = torch.from_numpy(decode(file.read_bytes()).samples)
-                    row = classifier.probabilities(to_float(samples[None].to(device)))[0]
-                    best = classes[int(row.argmax())]
-                    writer.writerow([file, best, *(f"{p:.6f}" for p in row.tolist()), ""])
-                except (DataError, OSError) as error:
-                    num_bad += 1
-                    writer.writerow([file, "", *[""] * len(classes), str(error)])
-                bar.update()
-    print(f"{len(files) - num_bad} of {len(files)} files predicted: {output}")
-    if num_bad == len(files):
-        raise UserError(f"none of {len(files)} files could be read; {output} says why")
+    started = time.perf_counter()
+    if form not in FORMATS:
+        raise UserError(f"--format {form}: choose one of {', '.join(FORMATS)}")
+    _refuse_output(output)
+    files, notes = find_inputs(inputs)
+    jury = Jury.load(models)
+    shape = FORMATS[form](jury.rule)
+    about = {"way": _WAY, "format": form, "models": [fingerprint(folder) for folder in models]}
+    with open_journal(output, about) as journal:
+        missing = [file for file in files if file not in journal]
+        num_samples = _answer_all(jury, shape, files, missing, journal)
+        num_errors = _write(shape, files, journal, output)
+    for note in notes:
+        print(f"note: {note}")
+    prediction = Prediction(
+        num_files=len(files),
+        num_errors=num_errors,
+        num_taken_over=len(files) - len(missing),
+        audio_seconds=num_samples / SAMPLE_RATE,
+        wall_seconds=time.perf_counter() - started,
+    )
+    if num_errors == len(files):
+        raise UserError(f"none of {len(files)} files could be read; {_reasons(output, form)}")
+    print(_describe(prediction, output, form))
+    return prediction
 
 
-def _find(inputs: Sequence[Path]) -> Iterator[Path]:
-    for path in inputs:
-        if path.is_dir():
-            yield from (p for p in sorted(path.rglob("*")) if p.suffix.lower() in AUDIO_ENDINGS)
-        elif path.is_file():
-            yield path
-        else:
-            raise UserError(f"{path}: no such file or folder")
+def errors_path(output: Path) -> Path:
+    """Where files that can't be read are listed if the output has no row for them."""
+    return output.with_suffix(".errors.csv")
+
+
+def _refuse_output(output: Path) -> None:
+    """Before hours of work, not after them."""
+    if output.suffix.lower() != ".csv":
+        raise UserError(f"--output must be a .csv file, got {output}")
+    if output.is_dir():
+        raise UserError(f"--output {output} is a folder: name a file")
+    if not output.parent.is_dir():
+        raise UserError(f"--output {output}: there is no folder {output.parent}; make it first")
+
+
+def _answer_all(
+    jury: Jury,
+    shape: Format,
+    files: Sequence[AudioInput],
+    missing: Sequence[AudioInput],
+    journal: Journal,
+) -> int:
+    """Answers what is missing into the journal; returns the samples that were listened to."""
+    num_samples = 0
+    done = len(files) - len(missing)
+    with progress_bar(len(files), "predict", "file", initial=done) as bar:
+        try:
+            for portion in divide(decode_ahead(missing)):
+                journal.add(list(_answer(jury, shape, portion)))
+                num_samples += sum(len(d.samples) for d in portion if d.samples is not None)
+                bar.set_postfix_str(f"{num_samples / SAMPLE_RATE / 3600:.1f} h of audio", False)
+                bar.update(len(portion))
+                del portion  # A long recording is not held while the next one is decoded.
+        except KeyboardInterrupt:
+            bar.close()
+            kept = f"{bar.n} of {len(files)} files are kept: the same command goes on from there"
+            print(kept, file=sys.stderr)
+            raise
+    return num_samples
+
+
+def _answer(jury: Jury, shape: Format, portion: Sequence[Decoded]) -> Iterator[Answered]:
+    """Answers in no particular order."""
+    readable = [(item.file, item.samples) for item in portion if item.samples is not None]
+    files, clips = [file for file, _ in readable], [samples for _, samples in readable]
+    for file, rows in zip(files, shape.ask(jury, files, clips), strict=True):
+        yield Answered(file, rows)
+    for item in portion:
+        if item.error:
+            yield Answered(item.file, shape.of_error(item.file, item.error), item.error)
+
+
+def _write(shape: Format, files: Sequence[AudioInput], journal: Journal, output: Path) -> int:
+    """The output, and what could not be read; returns how many files that are."""
+    aside = output.with_name(f".{output.name}.new")
+    beside = errors_path(output)
+    beside.unlink(missing_ok=True)
+    errors: list[tuple[str, str]] = []
+    unlisted = False
+    with aside.open("w", newline="", encoding="utf-8") as table:
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(shape.header)
+        for file in files:
+            answered = journal.read(file)
+            writer.writerows(answered.rows)
+            if answered.error:
+                errors.append((file.place, answered.error))
+                unlisted = unlisted or not answered.rows
+    if unlisted:
+        with beside.open("w", newline="", encoding="utf-8") as table:
+            csv.writer(table, lineterminator="\n").writerows([("file", "error"), *errors])
+    aside.replace(output)
+    return len(errors)
+
+
+def _describe(prediction: Prediction, output: Path, form: str) -> str:
+    num_read = prediction.num_files - prediction.num_errors
+    lines = [f"{num_read} of {prediction.num_files} files predicted: {output}"]
+    if prediction.num_taken_over:
+        lines.append(f"{prediction.num_taken_over} of them by a run that was interrupted")
+    if prediction.audio_seconds:
+        factor = prediction.wall_seconds / prediction.audio_seconds
+        lines.append(
+            f"{_duration(prediction.audio_seconds)} of audio in {prediction.wall_seconds:.1f} s, "
+            f"models' loading included: a real-time factor of {factor:.4f}"
+        )
+    if prediction.num_errors:
+        lines.append(f"{prediction.num_errors} could not be read; {_reasons(output, form)}")
+        if form == "submission":
+            lines.append("they are missing from the submission: a scorer may refuse it")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 3600:.2f} h"
+
+
+def _reasons(output: Path, form: str) -> str:
+    told = f"the column error of {output}" if form == "table" else str(errors_path(output))
+    return f"{told} says why"

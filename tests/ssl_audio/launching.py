@@ -95,14 +95,20 @@ def launch(
 
 def run_command(module: str, *arguments: object, cwd: Path | None = None) -> CompletedProcess[str]:
     """What ``python -m module`` with these arguments prints, and its exit code."""
-    command = [module, *map(str, arguments)]
     with TemporaryDirectory() as folder:
         out, err = Path(folder, "stdout"), Path(folder, "stderr")
-        process = _start(command, out, err, cwd or Path.cwd(), {})
-        (code,) = Launched((process,), err).wait()
+        (code,) = start_command(module, *arguments, out=out, err=err, cwd=cwd).wait()
         assert code is not None
         texts = (path.read_text(encoding="utf-8") for path in (out, err))
-        return CompletedProcess(command, code, *texts)
+        return CompletedProcess([module, *map(str, arguments)], code, *texts)
+
+
+def start_command(
+    module: str, *arguments: object, out: Path, err: Path, cwd: Path | None = None
+) -> Launched:
+    """Starts ``python -m module`` with these arguments, to be killed or waited for."""
+    process = _start([module, *map(str, arguments)], out, err, cwd or Path.cwd(), {})
+    return Launched((process,), err)
 
 
 def free_port() -> int:

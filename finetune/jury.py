@@ -1,0 +1,162 @@
+"""One classifier or several that answer together."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from finetune.answers import AnswerRule
+from finetune.evaluate import load_classifier
+from finetune.events import TimelineModel
+from finetune.timeline import OverTime
+from ssl_audio.data.audio import Int16
+from ssl_audio.data.manifest import SAMPLE_RATE
+from ssl_audio.errors import UserError
+from ssl_audio.objectives.base import to_float
+
+Float64 = npt.NDArray[np.float64]
+
+BATCH_SECONDS = 60
+"""Of audio with its padding; more makes a batch no faster."""
+
+
+class Member(TimelineModel, Protocol):
+    """A classifier."""
+
+    def probabilities(self, waveform: Tensor, num_samples: Tensor) -> Tensor:
+        """(batch, samples) float32 and (batch,) int64 to (batch, classes) float32."""
+
+
+class Jury:
+    """Classifiers of the same classes; their probabilities are averaged.
+
+    Attributes:
+        rule: how the probabilities are read; thresholds are averaged too.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        """Takes classifiers in eval mode.
+
+        Raises:
+            UserError: they differ in their classes, or in their task.
+        """
+        rules = [AnswerRule.of(member.config) for member in members]
+        kinds = {(rule.task, rule.classes): None for rule in rules}
+        if len(kinds) > 1:
+            told = "; ".join(f"{task}: {', '.join(classes)}" for task, classes in kinds)
+            raise UserError(f"the models must have the same classes in the same order, got {told}")
+        self.members = tuple(members)
+        self.rule = _average_rules(rules)
+
+    @classmethod
+    def load(cls, folders: Sequence[Path]) -> Self:
+        """What ``finetune train`` wrote, on the GPU if there is one.
+
+        Raises:
+            UserError: a folder without a classifier, or classifiers that do not fit each other.
+        """
+        return cls([load_classifier(folder) for folder in folders])
+
+    @torch.no_grad()
+    def probabilities(self, clips: Sequence[Int16]) -> Float64:
+        """(clips, classes) float64, in the order of the clips.
+
+        Clips of similar length are batched; neither batch nor padding changes an answer beyond
+        rounding.
+
+        Args:
+            clips: (samples,) int16 at 16 kHz each, at least one sample.
+        """
+        answers = np.zeros((len(self.members), len(clips), len(self.rule.classes)))
+        for rows in batch_by_length([len(clip) for clip in clips]):
+            waveform, num_samples = pad([clips[row] for row in rows])
+            for number, member in enumerate(self.members):
+                on_device = to_float(waveform.to(member.device))
+                found = member.probabilities(on_device, num_samples.to(member.device))
+                answers[number, rows] = found.double().cpu().numpy()
+        return combine(answers)
+
+    @torch.no_grad()
+    def over_time(self, samples: Int16) -> OverTime:
+        """Of one clip, (samples,) int16 at 16 kHz.
+
+        Raises:
+            UserError: the models look at moments of different length.
+        """
+        waveform = torch.from_numpy(samples)
+        found = [
+            member.probabilities_over_time(to_float(waveform.to(member.device)))
+            for member in self.members
+        ]
+        first = found[0]
+        if any(len(other.ends) != len(first.ends) for other in found):
+            raise UserError(
+                "a timeline of several models needs moments of one length: their encoders differ "
+                "in window or hop; predict with one of them"
+            )
+        together = combine(np.stack([other.probabilities for other in found]))
+        return OverTime(first.starts, first.ends, together.astype(np.float32))
+
+
+def combine(probabilities: npt.NDArray[np.floating]) -> Float64:
+    """(members, clips, classes) to (clips, classes) float64: their mean."""
+    mean: Float64 = probabilities.mean(axis=0, dtype=np.float64)
+    return mean
+
+
+def batch_by_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Positions of clips in batches of similar length, the longest first.
+
+    Args:
+        lengths: samples of each clip.
+
+    Returns:
+        Every position once. A batch with its padding has ``BATCH_SECONDS`` at most, unless it is a
+        single clip.
+    """
+    batches: list[list[int]] = []
+    room = 0
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if not room:
+            batches.append([])
+            room = max(1, BATCH_SECONDS * SAMPLE_RATE // lengths[row])
+        batches[-1].append(row)
+        room -= 1
+    return batches
+
+
+def pad(clips: Sequence[Int16]) -> tuple[Tensor, Tensor]:
+    """(batch, samples) int16 with zeros after each clip's end, and (batch,) int64 true lengths."""
+    if len(clips) == 1:  # a long one is not copied
+        return torch.from_numpy(clips[0])[None], torch.tensor([len(clips[0])])
+    waveform = np.zeros((len(clips), max(map(len, clips))), np.int16)
+    for row, clip in zip(waveform, clips, strict=True):
+        row[: len(clip)] = clip
+    return torch.from_numpy(waveform), torch.tensor([len(clip) for clip in clips])
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over a model's configuration and weights."""
+    digest = hashlib.sha256()
+    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    return digest.hexdigest()
+
+
+def _average_rules(rules: Sequence[AnswerRule]) -> AnswerRule:
+    """Models that are sure of everything make all of them so."""
+    first = rules[0]
+    limits = [rule.thresholds or (0.5,) * len(first.classes) for rule in rules]
+    unsure = [rule.unsure_below for rule in rules if rule.unsure_below is not None]
+    return replace(
+        first,
+        thresholds=tuple(np.mean(limits, axis=0).tolist()),
+        unsure_below=sum(unsure) / len(rules) if len(unsure) == len(rules) else None,
+    )
