@@ -1,12 +1,13 @@
 """From probabilities to what is said: one class, several, or that nobody can tell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from finetune.model import AudioClassifierConfig
 from finetune.timeline import LEAST_SECONDS, OverTime, Segment, to_segments
 from ssl_audio.data.manifest import BETWEEN_EMOTIONS
 
@@ -32,13 +33,10 @@ class AnswerRule:
     unsure_below: float | None = None
 
     @classmethod
-    def of(cls, config: Any) -> "AnswerRule":
-        """Of a classifier's configuration, as far as it has these fields."""
-        names = [field.name for field in fields(cls) if hasattr(config, field.name)]
-        known: dict[str, Any] = {name: getattr(config, name) for name in names}
-        known["classes"] = tuple(known["classes"])
-        known["thresholds"] = tuple(known.get("thresholds") or ())
-        return cls(**known)
+    def of(cls, config: AudioClassifierConfig) -> "AnswerRule":
+        """What a classifier's configuration says."""
+        classes, limits = tuple(config.classes), tuple(config.thresholds)
+        return cls(classes, config.task, limits, config.unsure_below)
 
     def best(self, probabilities: Sequence[float] | npt.NDArray[Any]) -> str:
         """The most probable class, or every class that reaches its threshold, ``|`` between them.

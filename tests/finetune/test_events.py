@@ -21,6 +21,7 @@ from finetune.events import (
     score_events,
     score_timeline,
 )
+from finetune.model import AudioClassifierConfig
 from finetune.timeline import OverTime, Segment
 from ssl_audio.data.corpora.joined import join, to_clip
 from ssl_audio.data.prepare import prepare
@@ -243,14 +244,10 @@ def test_what_is_said_of_probabilities() -> None:
     assert several.answer([0.9, 0.9]) == "calm|angry"
 
 
-def test_a_rule_takes_what_a_configuration_has() -> None:
-    class Old:
-        classes = ["calm", "angry"]  # noqa: RUF012
-
-    class New(Old):
-        task = "multilabel"
-        thresholds = [0.2, 0.4]  # noqa: RUF012
-        unsure_below = None
-
-    assert AnswerRule.of(Old()) == AnswerRule(CLASSES)
-    assert AnswerRule.of(New()) == AnswerRule(CLASSES, "multilabel", (0.2, 0.4))
+def test_a_rule_is_what_a_configuration_says() -> None:
+    plain = AudioClassifierConfig(classes=list(CLASSES))
+    assert AnswerRule.of(plain) == AnswerRule(CLASSES, thresholds=(0.5, 0.5))
+    full = AudioClassifierConfig(
+        classes=list(CLASSES), task="multilabel", thresholds=[0.2, 0.4], unsure_below=0.3
+    )
+    assert AnswerRule.of(full) == AnswerRule(CLASSES, "multilabel", (0.2, 0.4), 0.3)

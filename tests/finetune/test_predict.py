@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,8 +192,8 @@ class Ticking:
 
     device = torch.device("cpu")
 
-    def __init__(self, hop: int = 8000, **config: object) -> None:
-        self.config = SimpleNamespace(classes=["loud", "quiet"], **config)
+    def __init__(self, hop: int = 8000, **config: Any) -> None:
+        self.config = AudioClassifierConfig(classes=["loud", "quiet"], **config)
         self.hop = hop
 
     def probabilities(self, waveform: Tensor, num_samples: Tensor) -> Tensor:
