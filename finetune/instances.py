@@ -69,11 +69,14 @@ def cut_windows(waveform: Tensor, num_samples: Tensor, window: int, hop: int) ->
     clip = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     first = counts.cumsum(0) - counts
     place = torch.arange(len(clip), device=clip.device) - first[clip]
-    index = (place * hop)[:, None] + torch.arange(window, device=clip.device)
-    is_outside = index >= num_samples[clip, None]
-    cut = waveform[clip[:, None], index.clamp(max=waveform.shape[1] - 1)]
+    is_outside = torch.arange(waveform.shape[1], device=clip.device) >= num_samples[:, None]
+    missing = int((counts.max() - 1) * hop + window) - waveform.shape[1]
+    sound = functional.pad(waveform.masked_fill(is_outside, 0.0), (0, max(0, missing)))
+    every = sound.unfold(1, window, hop)
+    # The windows of a single clip share its memory: it may be hours long.
+    cut = every[0, : len(clip)] if len(every) == 1 else every[clip, place]
     lengths = (num_samples[clip] - place * hop).clamp(max=window)
-    return Windows(cut.masked_fill(is_outside, 0.0), lengths, clip, place)
+    return Windows(cut, lengths, clip, place)
 
 
 class Combination(nn.Module):

@@ -65,7 +65,7 @@ class Level:
 
 def to_float(waveform: Tensor) -> Tensor:
     """int16 samples to float32 in [-1, 1)."""
-    return waveform.to(torch.float32) / 32768.0
+    return waveform.to(torch.float32, copy=True).div_(32768.0)
 
 
 @dataclass(frozen=True)
