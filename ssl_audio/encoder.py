@@ -313,19 +313,23 @@ class AudioEncoderFeatureExtractor(SequenceFeatureExtractor):
         self,
         raw_speech: npt.NDArray[np.float32] | list[npt.NDArray[np.float32]],
         sampling_rate: int,
+        return_tensors: str = "pt",
     ) -> BatchFeature:
         """Pads clips with zeros at their end.
 
         Args:
             raw_speech: one (samples,) array or several, float in [-1, 1].
             sampling_rate: Hz of the clips.
+            return_tensors: ``pt``, as transformers' pipelines ask for.
 
         Returns:
             ``waveform`` (batch, samples) float32 and ``num_samples`` (batch,) int64, torch tensors.
 
         Raises:
-            ValueError: another sample rate, or audio that is not mono.
+            ValueError: another sample rate, audio that is not mono, or tensors of another kind.
         """
+        if return_tensors != "pt":
+            raise ValueError(f"return_tensors must be 'pt', got {return_tensors!r}")
         if sampling_rate != self.sampling_rate:
             raise ValueError(f"sampling_rate must be {self.sampling_rate} Hz, got {sampling_rate}")
         clips = [np.asarray(clip, np.float32) for clip in raw_speech]

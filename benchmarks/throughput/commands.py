@@ -75,6 +75,29 @@ def pretrain(
 
 
 @app.command()
+def predict(
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="Of audio files; default: files of synthetic speech."),
+    ] = None,
+    files: Annotated[int, typer.Option("--files", min=1, help="Taken evenly from it.")] = 200,
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option("--size", help="Of the encoder; repeat it for several [default: tiny small]."),
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="One more warms up.")] = 3,
+    json: JsonOption = None,
+) -> None:
+    """From files on disk to answers, beside a loop with librosa and transformers' pipeline."""
+    from benchmarks.throughput.predicting import measure_predicting
+
+    report = measure_predicting(folder, files, sizes or ["tiny", "small"], rounds)
+    if json is not None:
+        report.save(json)
+    typer.echo(report.describe())
+
+
+@app.command()
 def cost(
     output: Annotated[Path, typer.Option("--output", help="For cost.csv and cost.png.")],
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="One more warms up.")] = 5,

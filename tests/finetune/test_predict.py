@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+import finetune.auto  # noqa: F401  lets pipelines know our classifier
 from finetune import decoding, jury
 from finetune.answers import DONT_KNOW, AnswerRule
 from finetune.decoding import Decoded, decode_ahead, decode_file, divide
@@ -26,6 +28,7 @@ from finetune.jury import Jury, batch_by_length, fingerprint
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.predict import errors_path, predict
 from finetune.timeline import OverTime
+from ssl_audio.encoder import AudioEncoderFeatureExtractor
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
 from tests.ssl_audio.launching import run_command, start_command
@@ -44,6 +47,7 @@ def build_model(folder: Path, seed: int, classes: Sequence[str] = CLASSES) -> Pa
     classifier = AudioClassifier(config)
     classifier.encoder.set_normalisation(torch.full((64,), -6.0), torch.full((64,), 3.0))
     classifier.save_pretrained(folder)
+    AudioEncoderFeatureExtractor(RATE).save_pretrained(folder)
     return folder
 
 
@@ -266,6 +270,16 @@ def test_several_classes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [row["emotion"] for row in read_rows(output)] == ["loud|quiet", "loud"]
     predict([tmp_path], [Path("any")], output, "timeline")
     assert [row["emotion"] for row in read_rows(output)] == ["loud", "quiet", "loud"]
+
+
+def test_a_pipeline_of_transformers_gives_the_same_answers(model: Path, audio: Path) -> None:
+    pipe = transformers.pipeline("audio-classification", model=str(model), device="cpu")
+    samples = decode_file(find_inputs([audio / "a.wav"])[0][0]).samples
+    assert samples is not None
+    found = pipe({"array": samples / np.float32(32_768), "sampling_rate": RATE})
+    shares = {item["label"]: item["score"] for item in found}
+    (ours,) = Jury.load([model]).probabilities([samples])
+    np.testing.assert_allclose([shares[name] for name in CLASSES], ours, atol=1e-5)
 
 
 def test_several_models_are_averaged(

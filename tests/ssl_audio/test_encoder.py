@@ -99,6 +99,8 @@ def test_feature_extractor_feeds_the_encoder(encoder: AudioEncoder, tmp_path: Pa
     assert extractor(clips[0], 16_000)["waveform"].shape == (1, 8_000)
     with pytest.raises(ValueError, match="must be 16000 Hz, got 44100"):
         extractor(clips, sampling_rate=44_100)
+    with pytest.raises(ValueError, match="must be 'pt', got 'np'"):
+        extractor(clips, sampling_rate=16_000, return_tensors="np")
     with pytest.raises(ValueError, match="mix to mono"):
         extractor([np.zeros((2, 100))], sampling_rate=16_000)
 
