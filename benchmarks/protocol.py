@@ -128,6 +128,7 @@ def _run(run: Run, protocol: OpenProtocol, output: Path, cache: FeatureCache) ->
         ),
         num_folds=len(folds.folds),
         test_to_train=folds.test_to_train,
+        training_share=system.training_share,
         data=corpus.fingerprint_of(folds),
         split=folds.fingerprint,
         code=git_commit() or "",

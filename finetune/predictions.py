@@ -55,6 +55,8 @@ class Provenance:
     test_to_train: float | None = None
     """Clips tested over clips learnt from or chosen on, on average over the protocol's folds; None
     if unknown."""
+    training_share: float = 1.0
+    """Of the training clips that there were, how many were learnt from."""
     data: str = ""
     """Fingerprint of the labelled clips; empty if unknown, as are those below."""
     split: str = ""

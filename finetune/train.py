@@ -148,6 +148,7 @@ def _finish(
         genders=collect_genders((corpus.clips[i].speaker, corpus.clips[i].gender) for i in test),
         num_folds=len(folds.folds),
         test_to_train=folds.test_to_train,
+        training_share=config.training_share,
         data=corpus.fingerprint_of(folds),
         split=folds.fingerprint,
         code=git_commit() or "",

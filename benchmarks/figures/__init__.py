@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.figures.confusion import draw_confusion
 from benchmarks.figures.cost import draw_cost
 from benchmarks.figures.critical_difference import draw_critical_difference
+from benchmarks.figures.label_efficiency import draw_label_efficiency
 from benchmarks.figures.recall import draw_recall
 from benchmarks.figures.reliability import draw_reliability
 from benchmarks.figures.style import save_figure
@@ -21,6 +22,7 @@ OVERVIEWS = {
     "critical-difference": (draw_critical_difference, "Mean ranks and what the tests tell apart"),
     "reliability": (draw_reliability, "How often decisions were right by how sure they were"),
     "cost": (draw_cost, "UAR against weights and seconds"),
+    "label-efficiency": (draw_label_efficiency, "UAR against the labels learnt from"),
 }
 """By the start of the file's name: one picture for each table, and what it shows."""
 CONFUSION = "confusion"

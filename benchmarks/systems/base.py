@@ -109,6 +109,11 @@ class System(ABC, Generic[SettingsType]):
         return ""
 
     @property
+    def training_share(self) -> float:
+        """Of the training clips, how many it learns from by choice."""
+        return 1.0
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the row must know."""
         return ()

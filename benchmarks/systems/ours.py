@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, field_validator
 from transformers.utils import logging as transformers_logging
 
+from benchmarks.figures.label_efficiency import name_of_share
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
 from benchmarks.systems.neural import hold, refuse_seed, with_seed
 from finetune.config import ClassifierConfig, FinetuneTrainConfig
@@ -60,8 +61,9 @@ class Ours(System[OursSettings]):
 
     @classmethod
     def suffix(cls, settings: OursSettings) -> str:
-        """Where the encoder comes from, and whether it learns here."""
-        return f", {settings.start}"
+        """Where the encoder comes from, whether it learns here, and from how much."""
+        share = settings.training_share
+        return f", {settings.start}" + (name_of_share(share) if share < 1 else "")
 
     @classmethod
     def check(cls, settings: OursSettings) -> None:
@@ -123,6 +125,11 @@ class Ours(System[OursSettings]):
     def weights(self) -> str:
         """The encoder's."""
         return self._pretraining.weights
+
+    @property
+    def training_share(self) -> float:
+        """As set."""
+        return self.settings.training_share
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from benchmarks.figures.critical_difference import (
     find_comparable,
     find_groups,
 )
+from benchmarks.figures.label_efficiency import draw_label_efficiency, name_of_share
 from benchmarks.figures.placement import Box, place_labels
 from benchmarks.figures.recall import draw_recall
 from benchmarks.figures.reliability import draw_reliability
@@ -381,3 +382,32 @@ def test_a_dollar_is_a_dollar(tmp_path):
         assert r"\$x_1\$" in words_of(draw(score_one(*systems)))
     draw_figures(score_all(systems), tmp_path)
     shutil.rmtree(tmp_path)
+
+
+def test_label_efficiency_has_a_line_for_each_system_with_several_shares():
+    shares = (0.05, 0.25, 1.0)
+    systems = [
+        judge(
+            name + (name_of_share(share) if share < 1 else ""),
+            skill=share * skill,
+            training_share=share,
+        )
+        for name, skill in (("pretrained", 0.5), ("from scratch", 0.3))
+        for share in shares
+    ]
+    section = score_one(*systems, judge("chance", skill=0))
+    figure = draw_label_efficiency(section)
+    (axes,) = figure.axes
+    lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+    assert [line.get_label() for line in lines] == ["from scratch", "pretrained"]
+    by_name = {row.about.system: row for row in section.rows}
+    for line in lines:
+        wanted = [
+            100
+            * by_name[line.get_label() + (name_of_share(s) if s < 1 else "")].estimates["uar"].value
+            for s in shares
+        ]
+        assert np.allclose(line.get_ydata(), wanted)
+        assert np.allclose(line.get_xdata(), [5, 25, 100], rtol=0.05)
+    assert len(axes.lines) == 2 + 6  # each point has its interval
+    assert draw_label_efficiency(score_one(judge("a"), judge("b"))) is None
