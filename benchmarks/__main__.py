@@ -53,7 +53,7 @@ def tables(results: ResultsOption) -> None:
 
     typer.echo(build_tables(results))
     typer.echo(
-        f"also written below {results}: results.csv, comparisons.csv, table.md (with published "
+        f"also written below {results}: results.csv, comparisons.csv, folds.csv, table.md (with published "
         "figures where there are any), table.tex, table.html, figures/"
     )
 

@@ -12,8 +12,9 @@ from benchmarks.formats.markdown import to_markdown
 from benchmarks.layout import lay_out
 from benchmarks.page import Table
 from benchmarks.published import load_published
-from benchmarks.results import load_results
-from benchmarks.scoring import Row, Section, score_all
+from benchmarks.results import SystemResult, load_results
+from benchmarks.scoring import SCORES, Row, Section, score_all
+from finetune.metrics import confusion_matrix
 
 CSV_COLUMNS = (
     "system",
@@ -48,9 +49,11 @@ COMPARISON_COLUMNS = (
     "n_speakers",
 )
 
+FOLD_COLUMNS = ("system", "task", "protocol", "fold", "seed", *SCORES, "n_clips")
+
 
 def build_tables(results: Path) -> str:
-    """Writes ``results.csv``, ``comparisons.csv``, ``table.md``, ``.tex``, ``.html``, ``figures/``.
+    """Writes ``results.csv``, ``comparisons.csv``, ``folds.csv``, ``table.*`` and ``figures/``.
 
     Equal predictions give equal bytes.
 
@@ -64,7 +67,9 @@ def build_tables(results: Path) -> str:
     Raises:
         UserError: no predictions, or ones that can't be scored.
     """
-    sections = score_all(load_results(results))
+    loaded = load_results(results)
+    write_folds(loaded, results / "folds.csv")
+    sections = score_all(loaded)
     write_csv(sections, results / "results.csv")
     write_comparisons(sections, results / "comparisons.csv")
     tables = [lay_out(section) for section in sections]
@@ -117,6 +122,22 @@ def write_comparisons(sections: Sequence[Section], path: Path) -> None:
                         *map(_significant, (pair.p_value, pair.p_holm, pair.p_folds)),
                         pair.num_speakers,
                     ]
+                )
+
+
+def write_folds(systems: Sequence[SystemResult], path: Path) -> None:
+    """One line for each system, fold and seed, so that no average hides a fold."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(FOLD_COLUMNS)
+        for result in systems:
+            about = result.about
+            runs = result.frame.groupby(["fold", "seed"], sort=True).indices
+            for (fold, seed), rows in runs.items():
+                confusion = confusion_matrix(result.labels[rows], result.probabilities[rows])
+                scores = (_number(float(score(confusion))) for score in SCORES.values())
+                writer.writerow(
+                    [about.system, about.task, about.protocol, fold, seed, *scores, len(rows)]
                 )
 
 
