@@ -53,8 +53,8 @@ def tables(results: ResultsOption) -> None:
 
     typer.echo(build_tables(results))
     typer.echo(
-        f"also written below {results}: results.csv, comparisons.csv, folds.csv, table.md (with published "
-        "figures where there are any), table.tex, table.html, figures/"
+        f"also written below {results}: results.csv, comparisons.csv, folds.csv, table.md (with "
+        "published figures where there are any), table.tex, table.html, figures/"
     )
 
 

@@ -20,7 +20,7 @@ MARK = "quickstart.txt"
 
 MADE = (
     *("prepared", "pretrained", "finetuned", "from-scratch", "predictions", "runs"),
-    *("features", "figures", "results.csv", "comparisons.csv"),
+    *("features", "figures", "results.csv", "comparisons.csv", "folds.csv"),
     *("table.md", "table.tex", "table.html"),
 )
 """What a quickstart puts below its output: the only names that a new one removes."""

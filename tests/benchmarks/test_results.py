@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.results import load_results
 from benchmarks.scoring import score_all
-from benchmarks.tables import write_comparisons, write_csv
+from benchmarks.tables import write_comparisons, write_csv, write_folds
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -26,10 +26,12 @@ README_ROWS = {
 
 @pytest.mark.parametrize("folder", ["ravdess-speech-8", "random5-LEAKY"])
 def test_the_predictions_give_the_committed_numbers(folder, tmp_path):
-    sections = score_all(load_results(RESULTS / folder))
+    loaded = load_results(RESULTS / folder)
+    sections = score_all(loaded)
     write_csv(sections, tmp_path / "results.csv")
     write_comparisons(sections, tmp_path / "comparisons.csv")
-    for name in ("results.csv", "comparisons.csv"):
+    write_folds(loaded, tmp_path / "folds.csv")
+    for name in ("results.csv", "comparisons.csv", "folds.csv"):
         assert (tmp_path / name).read_bytes() == (RESULTS / folder / name).read_bytes()
 
 

@@ -102,6 +102,7 @@ def test_rebuilding_gives_the_same_bytes(tmp_path):
     assert {path.name for path in files} > {
         "results.csv",
         "comparisons.csv",
+        "folds.csv",
         "table.md",
         "table.tex",
         "table.html",
@@ -135,6 +136,23 @@ def test_every_pair_of_a_table_is_in_the_comparisons(tmp_path):
         assert 0 <= float(row["p_folds"]) <= 1
     scores = {row["system"]: float(row["value"]) for row in read_csv(tmp_path)[::4]}
     assert float(rows[1]["difference"]) == pytest.approx(scores["C"] - scores["A"], abs=2e-6)
+
+
+def test_no_average_hides_a_fold(tmp_path):
+    runs = [
+        predict("A", fold=fold, speakers=6, skill=skill) for fold, skill in ((1, 0.9), (2, 0.1))
+    ]
+    store(tmp_path, *runs)
+    build_tables(tmp_path)
+    with (tmp_path / "folds.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["fold"], row["seed"]) for row in rows] == [("1", "0"), ("2", "0")]
+    for row, run in zip(rows, runs, strict=True):
+        decided = run.probabilities().argmax(1)
+        labels = run.frame["label"].map(run.about.classes.index).to_numpy()
+        recalls = [np.mean(decided[labels == label] == label) for label in set(labels)]
+        assert float(row["uar"]) == pytest.approx(np.mean(recalls), abs=1e-6)
+        assert int(row["n_clips"]) == len(labels)
 
 
 def test_protocols_share_no_table(tmp_path):
