@@ -36,11 +36,18 @@ def evaluate(
         int | None,
         typer.Option("--fold", help="Only this fold's test clips, of the protocol it learnt by."),
     ] = None,
+    utterances: Annotated[
+        Path | None,
+        typer.Option(
+            "--utterances",
+            help="Prepared corpus that joined clips were made from: scores what is heard when.",
+        ),
+    ] = None,
 ) -> None:
     """Score a model on labelled clips."""
     from finetune.evaluate import evaluate
 
-    evaluate(model, prepared, fold)
+    evaluate(model, prepared, fold, utterances)
 
 
 @app.command()

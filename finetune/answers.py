@@ -25,18 +25,26 @@ class AnswerRule:
         thresholds: of ``multilabel``, one per class; none means 0.5 for all.
         unsure_below: with one class, the probability below which the answer is ``don't know``;
             None: there is always an answer.
+        moment_thresholds: of ``multilabel``, one per class for what is heard when; none means
+            ``thresholds``.
     """
 
     classes: tuple[str, ...]
     task: str = "single"
     thresholds: tuple[float, ...] = ()
     unsure_below: float | None = None
+    moment_thresholds: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, config: AudioClassifierConfig) -> "AnswerRule":
         """What a classifier's configuration says."""
-        classes, limits = tuple(config.classes), tuple(config.thresholds)
-        return cls(classes, config.task, limits, config.unsure_below)
+        return cls(
+            classes=tuple(config.classes),
+            task=config.task,
+            thresholds=tuple(config.thresholds),
+            unsure_below=config.unsure_below,
+            moment_thresholds=tuple(config.moment_thresholds),
+        )
 
     def best(self, probabilities: Sequence[float] | npt.NDArray[Any]) -> str:
         """The most probable class, or every class that reaches its threshold, ``|`` between them.
@@ -69,5 +77,5 @@ class AnswerRule:
 
     def segments(self, over_time: OverTime, least_seconds: float = LEAST_SECONDS) -> list[Segment]:
         """See ``to_segments``; which of them are sure is for their reader to say."""
-        limits = self.thresholds or None
+        limits = self.moment_thresholds or self.thresholds or None
         return to_segments(over_time, self.classes, self.task, limits, least_seconds)

@@ -11,6 +11,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from finetune.calibration import area_under_risk_coverage, is_sure, risk_coverage
+from finetune.events import score_timeline
 from finetune.group_scores import score_groups
 from finetune.labels import LABEL_SPACES, LabelSpace
 from finetune.model import AudioClassifier, AudioClassifierConfig
@@ -105,10 +106,11 @@ def load_classifier(folder: Path) -> AudioClassifier:
     return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def evaluate(model: Path, prepared: Path, fold: int | None) -> None:
+def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | None) -> None:
     """Prints a model's scores on the labelled clips of a corpus, or on one fold's test clips.
 
-    Says how many of these clips the model learnt from: then the scores are not honest ones.
+    Of joined clips also how well it finds what is heard when, if ``utterances`` is the prepared
+    corpus that they were made from. Says how many of these clips the model learnt from: then the scores are not honest ones.
 
     Raises:
         UserError: no model, no prepared corpus, or no clip with one of the model's classes.
@@ -128,6 +130,10 @@ def evaluate(model: Path, prepared: Path, fold: int | None) -> None:
     clips = [corpus.clips[index] for index in indices]
     for line in _describe_groups(classifier, labels, clips, probabilities):
         print(line)
+    if utterances is not None:
+        events = score_timeline(classifier, corpus, PreparedCorpus.load(utterances), indices)
+        for name, value in events.items():
+            print(f"{name:20} {value:g}" if name.startswith("num_") else f"{name:20} {value:.4f}")
     learnt = {clip.audio_sha256 for clip in read_manifest(model / TRAINING_CLIPS)}
     num_learnt = sum(corpus.clips[index].audio_sha256 in learnt for index in indices)
     if num_learnt:

@@ -154,9 +154,11 @@ def _average_rules(rules: Sequence[AnswerRule]) -> AnswerRule:
     """Models that are sure of everything make all of them so."""
     first = rules[0]
     limits = [rule.thresholds or (0.5,) * len(first.classes) for rule in rules]
+    moments = [rule.moment_thresholds or own for rule, own in zip(rules, limits, strict=True)]
     unsure = [rule.unsure_below for rule in rules if rule.unsure_below is not None]
     return replace(
         first,
         thresholds=tuple(np.mean(limits, axis=0).tolist()),
+        moment_thresholds=tuple(np.mean(moments, axis=0).tolist()),
         unsure_below=sum(unsure) / len(rules) if len(unsure) == len(rules) else None,
     )

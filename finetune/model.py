@@ -35,6 +35,7 @@ class AudioClassifierConfig(PreTrainedConfig):
         task: ``single``, ``multilabel`` or ``gender-emotion``.
         temperature: that logits are divided by.
         thresholds: of a multilabel head, for each class; empty is a half for all.
+        moment_thresholds: the same for what is heard when; empty takes ``thresholds``.
         unsure_below: an answer less probable than this is "don't know"; None answers always.
     """
 
@@ -50,6 +51,7 @@ class AudioClassifierConfig(PreTrainedConfig):
     task: str = "single"
     temperature: float = 1.0
     thresholds: list[float] | tuple[float, ...] = ()
+    moment_thresholds: list[float] | tuple[float, ...] = ()
     unsure_below: float | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -145,6 +147,7 @@ class AudioClassifier(PreTrainedModel):
         logits = self(waveform, num_samples).logits
         return self.head.probabilities(logits / self.config.temperature)
 
+    @torch.no_grad()
     def probabilities_over_time(self, waveform: Tensor) -> OverTime:
         """What is heard when: the mean over the windows in which a moment lies.
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from finetune.calibration import (
     choose_confidence,
@@ -15,6 +16,7 @@ from finetune.evaluate import predict_clips
 from finetune.labels import LabelSpace
 from finetune.model import AudioClassifier
 from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.objectives.base import to_float
 
 NEVER_SURE = 2.0
 """Above any probability: no confidence was high enough."""
@@ -45,12 +47,30 @@ def calibrate(
             config.temperature = fit_sigmoid_temperature(np.log(raw) - np.log1p(-raw), targets)
             tempered = temper_sigmoid(raw, config.temperature)
             config.thresholds = tuple(choose_thresholds(tempered, truth).tolist())
+            heard = hear_most(classifier, corpus, validation)
+            config.moment_thresholds = tuple(choose_thresholds(heard, truth).tolist())
             return
         config.temperature = fit_temperature(np.log(raw), targets)
     if wanted_accuracy is not None:
         tempered = temper(raw, config.temperature)
         least = choose_confidence(truth.argmax(1), tempered, wanted_accuracy)
         config.unsure_below = NEVER_SURE if least is None else least
+
+
+@torch.no_grad()
+def hear_most(
+    classifier: AudioClassifier, corpus: PreparedCorpus, indices: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """(clips, classes) the greatest probability of each class at any moment of each clip.
+
+    A threshold on it says whether the class is heard in the clip at all, which the clip's own
+    labels can be compared with: nobody has to say when.
+    """
+    most = []
+    for index in indices:
+        samples = torch.from_numpy(corpus.views[index].copy()).to(classifier.device)
+        most.append(classifier.probabilities_over_time(to_float(samples)).probabilities.max(0))
+    return np.array(most, dtype=np.float64)
 
 
 def soften(targets: npt.NDArray[np.float64], exclusive: bool) -> npt.NDArray[np.float64]:

@@ -1,13 +1,15 @@
 """What validation clips leave in a classifier."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from finetune import trust
 from finetune.labels import MultiLabel, SingleLabel
-from finetune.trust import NEVER_SURE, calibrate, soften
+from finetune.trust import NEVER_SURE, calibrate, hear_most, soften
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus
 from tests.finetune.building import build_classifier
@@ -67,6 +69,20 @@ def test_thresholds_of_several_classes_are_of_tempered_answers(
     scale = classifier.config.temperature
     low, high = (1 / (1 + ((1 - p) / p) ** (1 / scale)) for p in (0.2, 0.3))
     assert low < classifier.config.thresholds[1] <= high
+
+
+def test_a_class_is_heard_where_its_clips_are_told_from_others() -> None:
+    """What thresholds of moments are chosen by: the greatest probability of any window."""
+    classifier = build_classifier(windows={"seconds": 0.4, "hop_seconds": 0.2})
+    generator = np.random.default_rng(0)
+    corpus = build_corpus(["a"] * 3)
+    views = tuple(generator.integers(-9000, 9000, n).astype(np.int16) for n in (1600, 9000, 20000))
+    corpus = replace(corpus, views=views)
+    heard = hear_most(classifier, corpus, np.array([2, 0]))
+    for row, index in zip(heard, (2, 0), strict=True):
+        samples = torch.from_numpy(views[index] / np.float32(32768)).float()
+        over_time = classifier.probabilities_over_time(samples).probabilities
+        assert row == pytest.approx(over_time.max(0), abs=1e-6)
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
