@@ -110,7 +110,8 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
     """Prints a model's scores on the labelled clips of a corpus, or on one fold's test clips.
 
     Of joined clips also how well it finds what is heard when, if ``utterances`` is the prepared
-    corpus that they were made from. Says how many of these clips the model learnt from: then the scores are not honest ones.
+    corpus that they were made from. Says how many of these clips the model learnt from: then the
+    scores are not honest ones.
 
     Raises:
         UserError: no model, no prepared corpus, or no clip with one of the model's classes.
