@@ -60,7 +60,7 @@ def predict(
         list[Path],
         typer.Option(
             "--model",
-            help="Folder that finetune train wrote; repeat it to average several models.",
+            help="Folder that finetune train wrote; repeat it for several models.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", help="CSV file to write.")],
@@ -73,11 +73,19 @@ def predict(
             "timeline: segments with start and end in seconds.",
         ),
     ] = "table",
+    combination: Annotated[
+        str,
+        typer.Option(
+            "--combine",
+            metavar="mean|mode",
+            help="Of several models: the mean of their probabilities, or their votes.",
+        ),
+    ] = "mean",
 ) -> None:
     """Predict the emotion of audio files; after an interruption the same command goes on."""
     from finetune.predict import predict
 
-    predict(inputs, models, output, form)
+    predict(inputs, models, output, form, combination)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from finetune.answers import AnswerRule
+from finetune.ensemble import Ensemble
 from finetune.evaluate import load_classifier
 from finetune.events import TimelineModel
 from finetune.timeline import OverTime
@@ -22,6 +23,8 @@ from ssl_audio.objectives.base import to_float
 
 Float64 = npt.NDArray[np.float64]
 
+Combination = Literal["mean", "mode"]
+"""Of ``Ensemble``'s rules those that need no labelled clips."""
 BATCH_SECONDS = 60
 """Of audio with its padding; more makes a batch no faster."""
 
@@ -34,18 +37,20 @@ class Member(TimelineModel, Protocol):
 
 
 class Jury:
-    """Classifiers of the same classes; their probabilities are averaged.
+    """Classifiers of the same classes that answer as an ensemble.
 
     Attributes:
-        rule: how the probabilities are read; thresholds are averaged too.
+        rule: how the probabilities are read; thresholds are averaged.
+        ensemble: how several answers become one; those of several classes a clip are averaged.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], combination: Combination = "mean") -> None:
         """Takes classifiers in eval mode.
 
         Raises:
-            UserError: they differ in their classes, or in their task.
+            UserError: they differ in their classes, or in their task, or can't vote.
         """
+        self.ensemble = Ensemble(combination)
         rules = [AnswerRule.of(member.config) for member in members]
         kinds = {(rule.task, rule.classes): None for rule in rules}
         if len(kinds) > 1:
@@ -53,15 +58,25 @@ class Jury:
             raise UserError(f"the models must have the same classes in the same order, got {told}")
         self.members = tuple(members)
         self.rule = _average_rules(rules)
+        if combination == "mode" and self.rule.task == "multilabel":
+            raise UserError("--combine mode: models of several classes a clip have no one vote")
 
     @classmethod
-    def load(cls, folders: Sequence[Path]) -> Self:
+    def load(cls, folders: Sequence[Path], combination: Combination = "mean") -> Self:
         """What ``finetune train`` wrote, on the GPU if there is one.
 
         Raises:
             UserError: a folder without a classifier, or classifiers that do not fit each other.
         """
-        return cls([load_classifier(folder) for folder in folders])
+        return cls([load_classifier(folder) for folder in folders], combination)
+
+    def combine(self, answers: npt.NDArray[np.floating]) -> Float64:
+        """(members, clips, classes) to (clips, classes) float64."""
+        answers = answers.astype(np.float64)
+        if self.rule.task == "multilabel":
+            mean: Float64 = answers.mean(axis=0)
+            return mean
+        return self.ensemble.combine(answers / answers.sum(axis=2, keepdims=True))
 
     @torch.no_grad()
     def probabilities(self, clips: Sequence[Int16]) -> Float64:
@@ -80,7 +95,7 @@ class Jury:
                 on_device = to_float(waveform.to(member.device))
                 found = member.probabilities(on_device, num_samples.to(member.device))
                 answers[number, rows] = found.double().cpu().numpy()
-        return combine(answers)
+        return self.combine(answers)
 
     @torch.no_grad()
     def over_time(self, samples: Int16) -> OverTime:
@@ -100,14 +115,8 @@ class Jury:
                 "a timeline of several models needs moments of one length: their encoders differ "
                 "in window or hop; predict with one of them"
             )
-        together = combine(np.stack([other.probabilities for other in found]))
+        together = self.combine(np.stack([other.probabilities for other in found]))
         return OverTime(first.starts, first.ends, together.astype(np.float32))
-
-
-def combine(probabilities: npt.NDArray[np.floating]) -> Float64:
-    """(members, clips, classes) to (clips, classes) float64: their mean."""
-    mean: Float64 = probabilities.mean(axis=0, dtype=np.float64)
-    return mean
 
 
 def batch_by_length(lengths: Sequence[int]) -> list[list[int]]:

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
 from finetune.decoding import Decoded, decode_ahead, divide
 from finetune.formats import FORMATS, Format
 from finetune.inputs import AudioInput, find_inputs
 from finetune.journal import Answered, Journal, open_journal
-from finetune.jury import Jury, fingerprint
+from finetune.jury import Combination, Jury, fingerprint
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.errors import UserError
 from ssl_audio.progress import progress_bar
@@ -40,7 +41,11 @@ class Prediction:
 
 
 def predict(
-    inputs: Sequence[Path], models: Sequence[Path], output: Path, form: str = "table"
+    inputs: Sequence[Path],
+    models: Sequence[Path],
+    output: Path,
+    form: str = "table",
+    combination: str = "mean",
 ) -> Prediction:
     """Writes a prediction for every file, in the order in which they are listed.
 
@@ -51,10 +56,11 @@ def predict(
 
     Args:
         inputs: files, folders, and lists with a column ``filename``.
-        models: folders that ``finetune train`` wrote; the probabilities of several are averaged.
+        models: folders that ``finetune train`` wrote.
         output: CSV file; an older one is replaced.
         form: see ``finetune.formats``. Files that can't be read have a row with the reason in a
             ``table``; of other formats they are listed in ``NAME.errors.csv`` beside.
+        combination: of several models, ``mean`` of their probabilities or ``mode``, their votes.
 
     Raises:
         UserError: no such format, no model, nothing to listen to, an output that can't be written,
@@ -63,11 +69,14 @@ def predict(
     started = time.perf_counter()
     if form not in FORMATS:
         raise UserError(f"--format {form}: choose one of {', '.join(FORMATS)}")
+    if combination not in (choices := get_args(Combination)):
+        raise UserError(f"--combine {combination}: choose one of {', '.join(choices)}")
     _refuse_output(output)
     files, notes = find_inputs(inputs)
-    jury = Jury.load(models)
+    jury = Jury.load(models, cast(Combination, combination))
     shape = FORMATS[form](jury.rule)
-    about = {"way": _WAY, "format": form, "models": [fingerprint(folder) for folder in models]}
+    prints = [fingerprint(folder) for folder in models]
+    about = {"way": _WAY, "format": form, "combination": combination, "models": prints}
     with open_journal(output, about) as journal:
         missing = [file for file in files if file not in journal]
         num_samples = _answer_all(jury, shape, files, missing, journal)

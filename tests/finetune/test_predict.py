@@ -214,7 +214,7 @@ class Ticking:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, *members: Ticking) -> None:
-    monkeypatch.setattr(Jury, "load", lambda folders: Jury(members))
+    monkeypatch.setattr(Jury, "load", lambda folders, combination: Jury(members, combination))
     monkeypatch.setattr("finetune.predict.fingerprint", str)
 
 
@@ -304,6 +304,23 @@ def test_several_models_are_averaged(
     use(monkeypatch, Ticking(), Ticking())
     predict([path], [Path("any")], tmp_path / "out.csv", "timeline")
     assert read_rows(tmp_path / "out.csv")[0]["loud"].startswith("0.75")
+
+
+def test_models_vote_where_it_is_asked_for() -> None:
+    clips = [np.full(8000, 8192, np.int16)]  # loud by a quarter, so all say quiet
+    mean, votes = (
+        Jury([Ticking(), Ticking()], rule).probabilities(clips) for rule in ("mean", "mode")
+    )
+    assert mean == pytest.approx(np.array([[0.25, 0.75]])) and votes.tolist() == [[0, 1]]
+    several = Ticking(task="multilabel")
+    with pytest.raises(UserError, match="no one vote"):
+        Jury([several, several], "mode")
+    assert Jury([several]).probabilities(clips) == pytest.approx(np.array([[0.25, 0.75]]))
+
+
+def test_an_unknown_way_of_combining_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--combine best: choose one of mean, mode"):
+        predict([tmp_path], [tmp_path], tmp_path / "out.csv", combination="best")
 
 
 def test_rules_of_several_models_meet_in_the_middle() -> None:
