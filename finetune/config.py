@@ -76,7 +76,8 @@ class FullConfig(Variant):
 class HeadFirstConfig(FullConfig):
     """The head is fitted to the frozen encoder, to its optimum, before every weight learns.
 
-    The fitted head is the first candidate for the best step.
+    The fitted head is the first candidate for the best step, left for a step that is better by more
+    than the validation clips' standard error.
 
     Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
     Out-of-Distribution", section 3.3 (LP-FT).

@@ -33,7 +33,7 @@ from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.loading import check_model_type, load_model
 from ssl_audio.masking import random_mask
-from ssl_audio.measuring import Evaluation
+from ssl_audio.measuring import Evaluation, FirstLook
 from ssl_audio.objectives.base import StepOutput, to_float
 from ssl_audio.probes import embed_levels, score_between
 from ssl_audio.session import Session
@@ -253,5 +253,6 @@ def _evaluation(
                 shutil.rmtree(path)
 
     metric = f"validation_{material.labels.headline}"
-    at_start = config.strategy.kind == "head_first"
-    return Evaluation(config.evaluate_every, validate, metric, save_best, keep_only, at_start)
+    is_first = config.strategy.kind == "head_first"
+    first_look = FirstLook(len(material.validation)) if is_first else None
+    return Evaluation(config.evaluate_every, validate, metric, save_best, keep_only, first_look)

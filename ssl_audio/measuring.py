@@ -1,5 +1,6 @@
 """What is measured while training: results that the best step is chosen by, and others."""
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class Evaluation:
         save_best: writes the module when it is the best so far, named by the step.
         keep_only: removes what ``save_best`` wrote at other steps than these; called when no
             checkpoint on disk needs them any more.
-        at_start: also before the first step.
+        first_look: evaluates before the first step too; None does not.
     """
 
     every: int
@@ -31,7 +32,28 @@ class Evaluation:
     metric: str
     save_best: Callable[[int], None]
     keep_only: Callable[[Collection[int]], None]
-    at_start: bool = False
+    first_look: "FirstLook | None" = None
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """What training starts from is a candidate of its own, and left only for something better.
+
+    A step is better if its metric is so by more than one standard error of what the first look
+    measured, as of a share of so many clips: less than that is noise.
+
+    Attributes:
+        num_clips: that the metric, a share in [0, 1], is measured on.
+
+    Source: Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3 (one standard
+    error rule).
+    """
+
+    num_clips: int
+
+    def margin(self, value: float) -> float:
+        """Standard error of a share ``value``."""
+        return math.sqrt(value * (1 - value) / self.num_clips)
 
 
 @dataclass(frozen=True)
@@ -64,12 +86,19 @@ def evaluate(
     broadcast_object_list(results)
     metrics = results[0] or {}
     value = metrics[evaluation.metric]
-    if state.best_value is None or value > state.best_value:
+    if state.best_value is None or value > state.best_value + _margin(evaluation, state):
         state.best_step, state.best_value = state.step, value
         if accelerator.is_main_process:
             evaluation.save_best(state.step)
     log.write_line(state.step, metrics)
     accelerator.wait_for_everyone()
+
+
+def _margin(evaluation: Evaluation, state: TrainState) -> float:
+    """By how much a step must be better than the best one so far."""
+    if evaluation.first_look is None or state.best_step != 0 or state.best_value is None:
+        return 0.0
+    return evaluation.first_look.margin(state.best_value)
 
 
 def measure(

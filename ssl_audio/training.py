@@ -99,7 +99,7 @@ def train(
     )
     clips_per_step = config.batch_size * config.accumulation * accelerator.num_processes
     module.train()
-    if evaluation and evaluation.at_start and state.step == 0:
+    if evaluation and evaluation.first_look and state.step == 0:
         evaluate(module, evaluation, state, accelerator, log)
     clock = _Clock.start(state)
     stopped = False
