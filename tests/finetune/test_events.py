@@ -103,6 +103,8 @@ def test_a_greedy_choice_would_lose_one() -> None:
     true = [Segment(1.0, 2.0, "calm"), Segment(0.8, 1.8, "calm")]
     said = [Segment(0.9, 1.9, "calm"), Segment(1.2, 2.0, "calm")]
     assert match_events(true, said, Collars()) == [(0, 1), (1, 0)]
+    far = [Segment(7.0, 8.0, "calm"), Segment(6.0, 9.0, "calm")]
+    assert match_events(true[:1], [*far, *said[1:]], Collars()) == [(0, 2)]
 
 
 def test_collars_reach_as_far_as_they_say() -> None:

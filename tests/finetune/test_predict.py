@@ -447,6 +447,22 @@ def test_answers_of_others_are_not_taken_over(tmp_path: Path) -> None:
         pass
 
 
+def test_a_torn_line_costs_nothing_else(tmp_path: Path) -> None:
+    """Torn twice, with an answer after each time."""
+    output, partial = tmp_path / "out.csv", tmp_path / ".out.csv.partial"
+    files = [AudioInput(Path(n), n, n, None, 3, 5) for n in ("a", "b", "c")]
+    for number, file in enumerate(files):
+        with pytest.raises(RuntimeError), open_journal(output, {"models": []}) as journal:
+            assert len(journal) == number
+            journal.add([Answered(file, [[file.name]])])
+            assert [journal.read(f).rows for f in files[: number + 1]] == [
+                [[f.name]] for f in files[: number + 1]
+            ]
+            raise RuntimeError
+        with partial.open("a") as text:
+            text.write('{"key": ["d", "d", 3')
+
+
 def test_models_are_told_apart(model: Path, other_model: Path, tmp_path: Path) -> None:
     assert fingerprint(model) == fingerprint(model) != fingerprint(other_model)
     config = tmp_path / "copy"
