@@ -286,7 +286,8 @@ def _save(
         folder = session.output / "checkpoints"
         save_checkpoint(folder, state.step, checkpoint, keep)
         if evaluation:
-            evaluation.keep_only({kept["train"]["best_step"] for kept in read_states(folder)})
+            best_steps = {kept["train"]["best_step"] for kept in read_states(folder)}
+            evaluation.keep_only(best_steps - {None})  # which one has before its first evaluation
     session.accelerator.wait_for_everyone()
 
 
