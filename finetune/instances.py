@@ -5,10 +5,10 @@ Ilse et al. 2018, "Attention-based Deep Multiple Instance Learning", equation 8.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,6 +31,15 @@ class WindowConfig(Config):
     seconds: float = Field(default=2.0, ge=0.1, le=30)
     hop_seconds: float = Field(default=1.0, ge=0.05, le=30)
     combination: CombinationName = "mean"
+
+    @model_validator(mode="after")
+    def _leave_no_gap(self) -> Self:
+        if self.hop_seconds > self.seconds:
+            raise ValueError(
+                f"hop_seconds must be at most seconds = {self.seconds:g}, or nobody hears what is "
+                f"between two windows; got {self.hop_seconds:g}"
+            )
+        return self
 
 
 @dataclass(frozen=True)

@@ -163,10 +163,11 @@ class AudioClassifier(PreTrainedModel):
         judged = self.head.probabilities(logits).cpu().numpy()
         hop, window = (round(s * rate) for s in (config.hop_seconds, config.seconds))
         starts = np.arange(0, len(waveform), hop)
-        heard = np.arange(len(judged)) * hop
-        # A moment is in a window that begins no later and ends after the moment's start.
-        inside = (heard <= starts[:, None]) & (starts[:, None] < heard + window)
-        over_time = inside @ judged / inside.sum(1, keepdims=True)
+        # A moment is in the windows that begin no later and end after the moment's start.
+        last = np.minimum(np.arange(len(starts)), len(judged) - 1)
+        first = np.maximum(np.arange(len(starts)) + 1 - -(-window // hop), 0)
+        sums = np.concatenate([np.zeros((1, judged.shape[1])), judged.cumsum(0, dtype=np.float64)])
+        over_time = (sums[last + 1] - sums[first]) / (last + 1 - first)[:, None]
         ends = np.minimum(starts + hop, len(waveform))
         return OverTime(starts / rate, ends / rate, over_time.astype(np.float32))
 

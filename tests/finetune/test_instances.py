@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.instances import Combination, CombinationName, Windows, cut_windows
+from finetune.instances import Combination, CombinationName, WindowConfig, Windows, cut_windows
+from tests.finetune.building import build_classifier
 
 
 @settings(deadline=None, max_examples=100)
@@ -39,6 +40,11 @@ def bag(sizes: list[int]) -> Windows:
     clip = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     place = torch.cat([torch.arange(size) for size in sizes])
     return Windows(torch.zeros(len(clip), 1), torch.ones(len(clip)), clip, place)
+
+
+def test_windows_leave_no_gap() -> None:
+    with pytest.raises(ValueError, match="at most seconds = 1, or nobody hears"):
+        WindowConfig(seconds=1.0, hop_seconds=1.5)
 
 
 SIZES = [3, 1, 4]
@@ -103,3 +109,36 @@ def test_a_clip_does_not_depend_on_its_batch(name: CombinationName) -> None:
     together = combination(logits, embedding, bag(SIZES))
     alone = combination(logits[3:4], embedding[3:4], bag([1]))
     assert torch.allclose(together[1:2], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hop_seconds", "length"),
+    [
+        (0.4, 0.2, 20_000),
+        (0.5, 0.2, 17_777),
+        (0.3, 0.29, 20_000),
+        (0.4, 0.4, 6_400),
+        (1.0, 0.1, 900),
+    ],
+)
+def test_a_moment_has_the_mean_of_the_windows_that_it_lies_in(
+    seconds: float, hop_seconds: float, length: int
+) -> None:
+    classifier = build_classifier(windows={"seconds": seconds, "hop_seconds": hop_seconds})
+    torch.manual_seed(0)
+    waveform = 0.3 * torch.randn(length)
+    found = classifier.probabilities_over_time(waveform)
+    hop, window = round(16_000 * hop_seconds), round(16_000 * seconds)
+    starts = range(0, max(1, length - window + hop), hop)
+    with torch.no_grad():
+        judged = {
+            start: classifier.head.probabilities(
+                classifier.head(classifier.embed(waveform[None, start : start + window]))
+            )[0]
+            for start in starts
+        }
+    for place, moment in enumerate(range(0, length, hop)):
+        mine = [p for start, p in judged.items() if start <= moment < start + window]
+        wanted = torch.stack(mine or [judged[max(judged)]]).mean(0)
+        assert torch.allclose(torch.from_numpy(found.probabilities[place]), wanted, atol=1e-5)
+    assert found.ends[-1] == pytest.approx(length / 16_000)
