@@ -18,7 +18,7 @@ from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import Int16, PreparedCorpus
 from ssl_audio.data.stream import chosen_clips
 from ssl_audio.draws import draw_keys
-from ssl_audio.measuring import Evaluation
+from ssl_audio.measuring import Evaluation, FirstLook
 from ssl_audio.optim import parameter_groups
 from ssl_audio.probing import choose_precision
 from ssl_audio.session import Session, TrainConfig, start_accelerator
@@ -95,12 +95,13 @@ class Watch:
     Attributes:
         every: steps; the last step is always looked at.
         score: of the network in eval mode; higher is better.
-        at_start: also before the first step.
+        first_look: also before the first step, and what it shows is left only for something better;
+            None does not.
     """
 
     every: int
     score: Callable[[], float]
-    at_start: bool = False
+    first_look: FirstLook | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def fit_network(
     if watch:
         score = watch.score
         evaluation = Evaluation(
-            watch.every, lambda: {"score": score()}, "score", keep, lambda _: None, watch.at_start
+            watch.every, lambda: {"score": score()}, "score", keep, lambda _: None, watch.first_look
         )
     groups = groups or parameter_groups(module, config.weight_decay)
     with TemporaryDirectory(prefix="ssl-audio-") as folder:

@@ -26,6 +26,7 @@ from finetune.config import AnyStrategyConfig, FinetuneTrainConfig, FullConfig, 
 from finetune.heads import SingleLabelConfig
 from finetune.labels import Shares
 from finetune.strategies import add_lora, fit_head, import_peft
+from ssl_audio.measuring import FirstLook
 from ssl_audio.transformer import recompute_layers
 
 STRATEGY_NAMES = {"full": "full", "head_first": "head first", "lora": "LoRA"}
@@ -205,8 +206,9 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
             answer = self._classifier.judge(clips.waveforms)
             return float(metrics.uar(metrics.confusion_matrix(clips.labels, answer)))
 
-        at_start = self.settings.strategy.kind == "head_first"
-        return Watch(self.settings.evaluate_every, score, at_start)
+        is_first = self.settings.strategy.kind == "head_first"
+        first_look = FirstLook(len(clips.labels)) if is_first else None
+        return Watch(self.settings.evaluate_every, score, first_look)
 
 
 def _copy_backbone(checkpoint: SpeechCheckpoint) -> SpeechBackbone:
