@@ -45,6 +45,13 @@ FAMILIES = {
 }
 FAST = {"precision": "float32", "batch_size": 12, "warmup_steps": 2, "max_steps": 2}
 SMALL = {"crop_seconds": 0.3, "evaluate_every": 10}
+QUICKLY_TESTED = [
+    family
+    if family in ("wav2vec2", "wavlm", "ast")
+    else pytest.param(family, marks=pytest.mark.slow)
+    for family in FAMILIES
+]
+"""One of each kind always, the others among the slow tests."""
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +92,11 @@ def embed(backbone, waveforms):
 @pytest.mark.parametrize(
     ("family", "strategy", "lr", "steps"),
     [
-        ("wav2vec2", "full", 5e-3, 20),
+        pytest.param(*("wav2vec2", "full", 5e-3, 20), marks=pytest.mark.slow),
         ("wav2vec2-stable", "lora", 1e-2, 20),
-        ("hubert", {"layer_decay": 0.9}, 2e-3, 20),
+        pytest.param(*("hubert", {"layer_decay": 0.9}, 2e-3, 20), marks=pytest.mark.slow),
         ("wavlm", {"layer_decay": 0.9}, 2e-3, 20),
-        ("data2vec", {"average_share": 0.1}, 2e-3, 20),
+        pytest.param(*("data2vec", {"average_share": 0.1}, 2e-3, 20), marks=pytest.mark.slow),
         ("whisper", {"layer_decay": 1}, 1e-3, 20),
         ("ast", "lora", 5e-3, 30),
     ],
@@ -103,7 +110,7 @@ def test_learns_to_tell_tones_apart(family, strategy, lr, steps, tone_corpus, ch
     assert (system.notes, system.choices["precision"]) == ((), "float32")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", QUICKLY_TESTED)
 def test_full_changes_every_layer_and_leaves_the_convolutions(family, tone_corpus, checkpoint):
     folder = checkpoint(family)
     before = backbone_of(folder).model.state_dict()
@@ -281,7 +288,7 @@ def test_audio_spectrogram_transformers_are_averaged_over_the_clip_alone(checkpo
     assert torch.allclose(embed(backbone, [noise(3000)])[0], torch.stack(own).mean(0), atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", QUICKLY_TESTED)
 def test_very_short_long_and_silent_clips_have_answers(family, checkpoint):
     backbone = backbone_of(checkpoint(family))
     classifier = SpeechClassifier(backbone, CLASSES, SingleLabelConfig()).eval()

@@ -74,7 +74,9 @@ def join(prepared: Path, tmp_path: Path) -> tuple[Path, Path]:
     return root, tmp_path / "folds.csv"
 
 
-@pytest.mark.parametrize("combination", ["noisy_or", "attention"])
+@pytest.mark.parametrize(
+    "combination", ["noisy_or", pytest.param("attention", marks=pytest.mark.slow)]
+)
 def test_clips_of_several_emotions_are_learnt_whole(
     combination: str, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
