@@ -11,15 +11,13 @@ _EFFECTIVE = 0.999
 """Beta of Cui et al. 2019, the middle of the three that they tried."""
 
 
-class CrossEntropy(nn.Module):
-    """For exactly one class: cross-entropy, optionally weighted, smoothed and focal.
+class ClassLoss(nn.Module):
+    """What every loss of classes can be told.
 
     Args:
         class_weights: (classes,) float32; None weighs all alike.
-        label_smoothing: share of the target spread over all classes.
-        focusing: gamma; 0 is cross-entropy, more turns away from clips that are easy by now.
-
-    Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 4.
+        label_smoothing: share of the target taken from what it says.
+        focusing: gamma of the focal loss.
     """
 
     class_weights: Tensor | None
@@ -31,6 +29,18 @@ class CrossEntropy(nn.Module):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.label_smoothing = label_smoothing
         self.focusing = focusing
+
+
+class CrossEntropy(ClassLoss):
+    """For exactly one class: cross-entropy, optionally weighted, smoothed and focal.
+
+    Args:
+        class_weights: (classes,) float32; None weighs all alike.
+        label_smoothing: share of the target spread over all classes.
+        focusing: gamma; 0 is cross-entropy, more turns away from clips that are easy by now.
+
+    Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 4.
+    """
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean over clips of (batch, classes) logits and targets whose rows sum to one."""
@@ -45,7 +55,7 @@ class CrossEntropy(nn.Module):
         return surprise.sum(1).mean()
 
 
-class BinaryCrossEntropy(nn.Module):
+class BinaryCrossEntropy(ClassLoss):
     """For any number of classes: cross-entropy of each for itself; see ``CrossEntropy``.
 
     Args:
@@ -53,16 +63,6 @@ class BinaryCrossEntropy(nn.Module):
         label_smoothing: targets are moved this share of the way to a half.
         focusing: gamma.
     """
-
-    class_weights: Tensor | None
-
-    def __init__(
-        self, class_weights: Tensor | None = None, label_smoothing: float = 0, focusing: float = 0
-    ) -> None:
-        super().__init__()
-        self.register_buffer("class_weights", class_weights, persistent=False)
-        self.label_smoothing = label_smoothing
-        self.focusing = focusing
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean over clips and classes of (batch, classes) logits and targets in [0, 1]."""
