@@ -45,9 +45,9 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, keep: int) 
         hashes = {name: file_sha256(aside / name) for name in _FILES}
         state = {"step": step, "sha256": hashes, **checkpoint.state}
         (aside / "state.json").write_text(_state_text(state), encoding="utf-8")
+        load_checkpoint(aside)
 
     write_folder(target, write)
-    load_checkpoint(target)
     # Steps after this one are of a run that was resumed from before them.
     stale = [path for path in list_checkpoints(folder) if path.name > target.name]
     current = [path for path in list_checkpoints(folder) if path.name <= target.name]

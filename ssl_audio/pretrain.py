@@ -2,8 +2,10 @@
 
 import copy
 from pathlib import Path
+from typing import Self
 
 import torch
+from pydantic import model_validator
 from transformers.utils import logging as transformers_logging
 
 from ssl_audio import pictures
@@ -33,6 +35,13 @@ class PretrainConfig(Config):
     train: TrainConfig = TrainConfig()
     monitor: MonitorConfig = MonitorConfig()
     watch: WatchConfig = WatchConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        most = self.encoder.build_config().num_hidden_layers
+        if self.monitor.level is not None and self.monitor.level > most:
+            raise ValueError(f"monitor.level: the encoder has levels 0 to {most}")
+        return self
 
 
 def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Fixtures that every room's tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,18 @@ from ssl_audio.data.synthetic import SyntheticSettings, synthesise
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+SMALL = {"hidden_size": 48, "num_hidden_layers": 4, "num_attention_heads": 3}
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def small_tiny() -> Iterator[None]:
+    """What is called tiny is smaller still, in this process: for what any size shows."""
+    from ssl_audio.encoder_config import SIZES
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(SIZES, "tiny", SMALL)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -149,11 +149,13 @@ class QuantizedObjective(MaskedPrediction[Tensor]):
             answers.prediction.float().flatten(0, 1), targets.flatten(), reduction="none"
         ).view_as(targets)
         right = answers.prediction.detach().argmax(-1) == targets
-        used = torch.bincount(targets.flatten(), minlength=self.num_clusters).float()
-        share = used / used.sum()
+        # Places that are seen, or that follow a clip's end, count as one more sound, left out.
+        hidden = targets.where(mask, self.num_clusters).flatten()
+        used = torch.bincount(hidden, minlength=self.num_clusters + 1)[:-1].float()
+        share = used / used.sum().clamp(1)
         metrics = {
             "hidden_accuracy": mean_over_hidden(right, mask),
-            # Of one sound everywhere: 1; of all sounds equally often: num_clusters.
+            # Of one sound at all hidden places: 1; of all equally often: num_clusters.
             "target_perplexity": (-(share * (share + 1e-12).log()).sum()).exp(),
         }
         return StepOutput(mean_over_hidden(error, mask), metrics)

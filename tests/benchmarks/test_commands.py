@@ -33,6 +33,7 @@ def start_python(*arguments, cwd):
     )
 
 
+@pytest.mark.slow
 def test_run_import_and_tables_make_a_table(tones, tmp_path):
     use = ("--config", RECIPE, "--set", f"corpus={tones}", "--set", f"folds={TONES}")
     fast = (

@@ -78,6 +78,7 @@ def test_noise_has_the_level_it_says(corpus, snr_db):
     assert measured == pytest.approx(snr_db, abs=0.2)
 
 
+@pytest.mark.slow
 def test_command_counts_resumes_and_draws(corpus, tmp_path, monkeypatch):
     chosen = [c for c in list_changes() if c.strength in ("24 kbit/s", "5 dB", "50%")]
     monkeypatch.setattr(running, "list_changes", lambda: chosen)

@@ -18,6 +18,8 @@ from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
 
+pytestmark = pytest.mark.usefixtures("small_tiny")
+
 TONES = "tones-3/speakers3"
 CLASSES = ("high", "low", "mid")
 FAST = {"precision": "float32", "attention": "eager", "batch_size": 12, "warmup_steps": 2}

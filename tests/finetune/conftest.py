@@ -6,8 +6,15 @@ import pytest
 
 from finetune.train import finetune as run_finetune
 from ssl_audio.config import load_config
+from ssl_audio.encoder_config import SIZES
 from ssl_audio.pretrain import PretrainConfig, pretrain
+from tests.conftest import SMALL
 from tests.finetune.configuring import FAST, PROTOCOL, configure
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick(small_tiny: None) -> None:
+    """For every test here."""
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +22,9 @@ def encoder(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("encoder") / "run"
     data = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}"]
     steps = ["train.max_steps=3", "train.batch_size=4", "train.warmup_steps=1"]
-    pretrain(load_config(PretrainConfig, None, [*data, *FAST, *steps]), output)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(SIZES, "tiny", SMALL)
+        pretrain(load_config(PretrainConfig, None, [*data, *FAST, *steps]), output)
     return output
 
 

@@ -303,6 +303,7 @@ def test_a_newcomers_mistakes_get_one_line(
     assert said in line
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_by_the_command_itself(tmp_path: Path) -> None:
     done = call("finetune", "train", "--config", "no.yaml", "--output", str(tmp_path / "x"))
     assert done.returncode == 2

@@ -78,13 +78,18 @@ def join(prepared: Path, tmp_path: Path) -> tuple[Path, Path]:
     "combination", ["noisy_or", pytest.param("attention", marks=pytest.mark.slow)]
 )
 def test_clips_of_several_emotions_are_learnt_whole(
-    combination: str, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    combination: str,
+    prepared: Path,
+    encoder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     joined, folds = join(prepared, tmp_path)
     windows = f"windows={{seconds: 0.8, hop_seconds: 0.4, combination: {combination}}}"
     more = [f"data.corpus={joined}", f"data.folds={folds}", windows, "data.crop_seconds=null"]
     output = tmp_path / "run"
-    run_finetune(configure(prepared, *more, "head=multilabel"), output)
+    more += [f"encoder={encoder}", "head=multilabel"]
+    run_finetune(configure(prepared, *more), output)
     record = json.loads((output / "run.json").read_text())
     assert 0 < record["metrics"]["test_mean_ap"] <= 1
     classifier = load_classifier(output)

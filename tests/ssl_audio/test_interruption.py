@@ -17,6 +17,8 @@ from ssl_audio.objectives.contrastive import ContrastiveObjective
 from ssl_audio.pretrain import PretrainConfig, pretrain
 from tests.ssl_audio.test_training import settings, weights
 
+pytestmark = pytest.mark.usefixtures("small_tiny")
+
 SETS = ["objective.kind=contrastive", "objective.view_seconds=0.4", "watch.every=0"]
 SETS += ["train.max_steps=6", "train.save_every=100", "train.log_every=1"]
 

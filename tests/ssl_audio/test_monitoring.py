@@ -9,6 +9,8 @@ from ssl_audio.errors import ConfigError
 from ssl_audio.pretrain import PretrainConfig, pretrain
 from tests.ssl_audio.test_training import settings
 
+pytestmark = pytest.mark.usefixtures("small_tiny")
+
 MONITORED = ("train.max_steps=6", "train.save_every=6", "train.log_every=3", "monitor.every=3")
 
 
@@ -39,6 +41,7 @@ def test_measuring_changes_nothing_of_the_run(prepared: Path, tmp_path: Path) ->
     assert one == other and torch.is_grad_enabled()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_may_be_measured_otherwise(prepared: Path, tmp_path: Path) -> None:
     for resume, every in ((False, 3), (True, 2)):
         changed = (f"monitor.every={every}", f"watch.every={every}")

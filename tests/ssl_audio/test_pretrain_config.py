@@ -32,6 +32,7 @@ def test_masked_unless_the_kind_says_otherwise():
         (["objective.kind=contrastive", "objective.temperature=0"], r"^objective\.temperature: "),
         (["objective.kind=magic"], r"objective: .*'masked', 'contrastive'"),
         (["objective=3"], "objective: "),
+        (["monitor.level=13"], "monitor.level: the encoder has levels 0 to 12"),
     ],
 )
 def test_mistakes_are_told_in_one_line(settings, said):

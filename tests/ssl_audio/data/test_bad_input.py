@@ -5,6 +5,7 @@ import io
 import os
 import re
 import shutil
+import sys
 import wave
 from dataclasses import dataclass
 
@@ -13,9 +14,9 @@ import pytest
 import soundfile as sf
 from typer.testing import CliRunner
 
+from ssl_audio import cli
 from ssl_audio.__main__ import app
 from ssl_audio.data.prepare import describe, prepare
-from tests.ssl_audio.launching import run_command
 
 RATE = 16_000
 CODECS_MAY_DIFFER_BY = 0.02
@@ -184,11 +185,14 @@ def test_the_run_goes_on_and_counts(preparation):
     assert {"twin.wav", "twin.mp3", "new\nline", "größer 漢字 🎙", "8-bit"} <= ids
 
 
-def test_strict_ends_with_exit_code_2(tree):
+def test_strict_ends_with_exit_code_2(tree, monkeypatch, capfd):
     out = tree.parent / "strict"
-    done = run_command("ssl_audio", "prepare", "folder", tree, "--strict", "--output", out)
-    assert done.returncode == 2 and not out.exists()
-    line = done.stderr.splitlines()[-1]
+    command = ["prepare", "folder", str(tree), "--strict", "--output", str(out)]
+    monkeypatch.setattr(sys, "argv", ["ssl_audio", *command])
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(app, "ssl_audio")
+    assert stopped.value.code == 2 and not out.exists()
+    line = capfd.readouterr().err.splitlines()[-1]
     assert line.startswith("error: --strict: ") and "to be set aside, first 1 Hz.wav" in line
 
 

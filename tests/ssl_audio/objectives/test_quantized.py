@@ -7,7 +7,12 @@ import torch
 
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.objectives.base import hear
-from ssl_audio.objectives.quantized import MfccClusters, QuantizedConfig, QuantizedObjective
+from ssl_audio.objectives.quantized import (
+    MfccClusters,
+    QuantizedConfig,
+    QuantizedObjective,
+    RandomCodebook,
+)
 from tests.ssl_audio.objectives.conftest import Batches, Encoders
 
 SMALL = {"decoder_layers": 1, "decoder_dim": 24, "decoder_heads": 2}
@@ -38,6 +43,50 @@ def test_loss_equals_the_slow_definition(make_encoder: Encoders, make_batch: Bat
             losses.append(-math.log(math.exp(logits[int(np.argmin(distances))]) / total))
         clip_losses.append(sum(losses) / len(losses))
     assert math.isclose(fast, sum(clip_losses) / 2, abs_tol=1e-5)
+
+
+def test_random_codes_equal_the_slow_definition(
+    make_encoder: Encoders, make_batch: Batches
+) -> None:
+    """The code whose direction is nearest to the projected patch, in loops, and its cross-entropy.
+
+    BEST-RQ, equation 1: both are unit vectors, so the nearest has the largest cosine.
+    """
+    config = QuantizedConfig(targets="random_projection", num_clusters=6, projection_dim=5, **SMALL)
+    objective = QuantizedObjective(make_encoder(), config).eval()
+    codebook = objective.quantizer
+    assert isinstance(codebook, RandomCodebook)
+    batch = make_batch([16_000, 9_000], 16_000)
+    heard = hear(batch)
+    audio = objective.encoder.patch_audio(heard.clean, heard.num_samples)
+    with torch.no_grad():
+        answers = objective.answer(audio, heard.keys)
+        output = objective(batch)
+    clip_losses, codes = [], []
+    for row in range(2):
+        losses = []
+        for patch in answers.masked.mask[row].nonzero().flatten().tolist():
+            values = audio.patches[row, patch].tolist()
+            projected = [
+                sum(v * p for v, p in zip(values, column, strict=True))
+                for column in codebook.projection.T.tolist()
+            ]
+            length = math.hypot(*projected)
+            distances = [
+                math.dist([p / length for p in projected], [c / math.hypot(*code) for c in code])
+                for code in codebook.codes.tolist()
+            ]
+            codes.append(int(np.argmin(distances)))
+            logits = answers.prediction[row, patch].tolist()
+            total = sum(math.exp(value) for value in logits)
+            losses.append(-math.log(math.exp(logits[codes[-1]]) / total))
+        clip_losses.append(sum(losses) / len(losses))
+    assert math.isclose(float(output.loss), sum(clip_losses) / 2, abs_tol=1e-5)
+    # Of the hidden places alone: what is seen, and what follows the shorter clip, is not counted.
+    shares = [codes.count(code) / len(codes) for code in set(codes)]
+    perplexity = math.exp(-sum(share * math.log(share) for share in shares))
+    assert len(shares) > 1
+    assert math.isclose(float(output.metrics["target_perplexity"]), perplexity, abs_tol=1e-4)
 
 
 @pytest.mark.parametrize("patch_size", [(64, 4), (16, 16)])
