@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -64,7 +65,7 @@ def write_run_record(
         "packages": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "device": device,
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "choices": dict(choices),
         "data_fingerprint": data_fingerprint,
@@ -88,6 +89,15 @@ def read_run_record(output: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         raise DataError(f"{output} holds no finished run (no readable run.json)") from None
     return record
+
+
+def processor_name() -> str:
+    """As Linux tells it, e.g. ``AMD EPYC``; elsewhere the architecture at least."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 @cache

@@ -27,6 +27,9 @@ class Verdict:
     step: int | None
     """Of the alarm."""
     what: str
+    first_loss: float
+    last_loss: float
+    """Of the last look, at the alarm if there was one: a collapse may hide under a falling loss."""
 
     @property
     def delay(self) -> int | None:
@@ -94,6 +97,7 @@ def _by_cause(verdicts: Iterable[Verdict]) -> pd.DataFrame:
             "right level": sum(run.named for run in runs),
             "levels named": ", ".join(dict.fromkeys(run.level or "none" for run in runs)),
             "delays": ", ".join("-" if run.delay is None else str(run.delay) for run in runs),
+            "loss": ", ".join(f"{run.first_loss:.3g} to {run.last_loss:.3g}" for run in runs),
         }
         for cause, runs in rows.items()
     )

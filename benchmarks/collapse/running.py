@@ -123,6 +123,8 @@ def judge_run(run: Planned, seen: Seen) -> Verdict:
         "right_levels": " ".join(case.levels),
         "seed": run.seed,
         "begins": seen.start,
+        "first_loss": seen.looks[0][1]["loss"],
+        "last_loss": seen.looks[-1][1]["loss"],
     }
     level, step, what = seen.alarm or ("", None, "")
     return Verdict(**facts, level=level, step=step, what=what)

@@ -22,7 +22,10 @@ from ssl_audio.objectives.masked import MaskedConfig
 
 PICTURE_SIDE, PATCH_SIDE = 144, 16
 """81 patches of 256 values, as many as 3.24 s have at 64 mel bands and 40 ms."""
+NUM_PATCHES = (PICTURE_SIDE // PATCH_SIDE) ** 2
 PICTURE_SECONDS = 3.24
+WAV2VEC2_FRAMES_PER_SECOND = 50
+"""All of them go through its transformer: what is masked is replaced, not left out."""
 
 Loss = Callable[[], Tensor]
 

@@ -65,7 +65,9 @@ def test_halves_share_neither_causes_nor_seeds(corpus):
 
 
 def verdict(step: int | None, level: str, levels: str = "target", half: str = "reported"):
-    return Verdict(half, "synthetic", "cause", "latent", levels, 0, 10, level, step, "said")
+    return Verdict(
+        half, "synthetic", "cause", "latent", levels, 0, 10, level, step, "said", 2.0, 1.0
+    )
 
 
 def test_an_alarm_counts_after_its_cause_and_with_its_level():

@@ -10,6 +10,7 @@ from benchmarks.throughput.rivals import build_vit_mae, build_wav2vec2
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.objectives.masked import MaskedConfig
+from ssl_audio.run_record import git_commit
 
 SHAPE = AudioEncoderConfig(hidden_size=32, num_attention_heads=2, num_hidden_layers=2)
 
@@ -30,7 +31,7 @@ class Product(nn.Module):
 def test_rates_and_operations_are_those_of_the_steps(tmp_path: Path) -> None:
     product = Product()
     before = product.layer.weight.detach().clone()
-    system = System("product", product, lambda: (product.loss(), 0.0), 8, 16, 2.0, "float32")
+    system = System("product", product, lambda: (product.loss(), 0.0), 8, 16, 2.0, 4, "float32")
     report = time_systems([system], rounds=3, seconds=0.01)
     (row,) = report.rows
     # Forward and the weight's gradient: two products of 2 * 8 * 32 * 128; none for the input.
@@ -41,6 +42,8 @@ def test_rates_and_operations_are_those_of_the_steps(tmp_path: Path) -> None:
     assert row.parameters == 32 * 128 and row.data_wait_fraction == 0
     assert not torch.equal(before, product.layer.weight)
     report.save(tmp_path / "report.json")
+    saved = json.loads((tmp_path / "report.json").read_text())
+    assert saved["processor"] and saved["git_commit"] == git_commit()
     assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["system"] == "product"
     assert "product" in report.describe()
 
