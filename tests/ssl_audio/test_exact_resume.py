@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.stream import CropStream, StepSampler, build_loader
+from ssl_audio.data.stream import BackgroundStream, StepSampler, build_loader
 from ssl_audio.masking import MaskingConfig, draw_masks
 from ssl_audio.objectives.contrastive import ContrastConfig, hear_two_views
 from ssl_audio.patches import Grid
@@ -92,19 +92,21 @@ def test_killed_runs_resume_exactly(
 
 
 def everything_drawn(prepared: Path, processes: int, workers: int) -> dict[int, dict[int, Tensor]]:
-    """Of each step, by the key of a draw: its crop, both changed views and their masks."""
+    """By step and key of a draw: crop and background, both changed views and their masks."""
     corpus = PreparedCorpus.load(prepared)
-    stream = CropStream(corpus, np.arange(3, len(corpus)), seed=0, crop_seconds=0.8)
+    stream = BackgroundStream(corpus, np.arange(3, len(corpus)), seed=0, crop_seconds=0.8)
+    config = ContrastConfig(view_seconds=0.4, least_background_db=5.0)
     steps: dict[int, dict[int, Tensor]] = {}
     for process in range(processes):
         sampler = StepSampler(12 // processes, 1, 2, 8, process, processes)
         for step, batch in enumerate(build_loader(stream, sampler, workers)):
-            heard = hear_two_views(batch, ContrastConfig(view_seconds=0.4))
+            heard = hear_two_views(batch, config)
             rows = len(heard.keys)
             visible = torch.zeros(rows, 10, dtype=torch.bool)
             masking = MaskingConfig(num_masks=2)
             masks = draw_masks(heard.keys, masking, Grid(1, 10), visible).mask
-            drawn = [batch["waveform"].float(), *heard.changed.chunk(2), *masks.float().chunk(4)]
+            drawn = [batch["waveform"].float(), batch["background"].float()]
+            drawn += [*heard.changed.chunk(2), *masks.float().chunk(4)]
             together = torch.cat(drawn, dim=1)
             by_key = zip(batch["keys"].tolist(), together, strict=True)
             steps.setdefault(step, {}).update(by_key)
