@@ -14,7 +14,6 @@ from benchmarks.comparisons import (
     detectable_difference,
     find_winners,
 )
-from benchmarks.gender_emotion import LOWEST, joint_scores
 from benchmarks.results import SystemResult
 from benchmarks.statistics import (
     ENOUGH_SPEAKERS,
@@ -26,6 +25,7 @@ from benchmarks.statistics import (
     pooled_estimate,
     spread_over_folds,
 )
+from finetune.gender_emotion import LOWEST, joint_scores
 from finetune.metrics import calibration_bins, expected_calibration_error
 from finetune.predictions import Provenance, collect_genders
 

@@ -172,8 +172,16 @@ class ClassifierConfig(Config):
             raise ValueError("pooling cls is of the last level only")
         if self.strategy.kind == "lora" and self.encoder is None:
             raise ValueError("strategy lora changes a pretrained encoder: name one with encoder")
-        if self.strategy.kind == "probe" and self.level == "weighted":
-            raise ValueError("strategy probe learns no weights of levels: choose another level")
+        if self.strategy.kind == "probe":
+            self._refuse_what_a_probe_does_not_learn()
+        if self.level == "chosen" and self.head.kind == "multilabel":
+            raise ValueError("level chosen is by clips of one class each, not multilabel ones")
+        if (
+            self.windows
+            and self.windows.combination == "noisy_or"
+            and self.head.kind != "multilabel"
+        ):
+            raise ValueError("windows.combination noisy_or needs head multilabel")
         if self.sampling == "balanced" and self.head.kind == "multilabel":
             raise ValueError("sampling balanced needs clips of one class each, not multilabel ones")
         if self.self_training and self.head.kind == "multilabel":
@@ -182,13 +190,29 @@ class ClassifierConfig(Config):
             raise ValueError("wanted_accuracy is of one class a clip, not of multilabel clips")
         return self
 
+    def _refuse_what_a_probe_does_not_learn(self) -> None:
+        attention = self.windows is not None and self.windows.combination == "attention"
+        unused = {
+            "level weighted": self.level == "weighted",
+            "pooling attention": self.pooling == "attention",
+            "windows.combination attention": attention,
+            "augment": self.augment != AugmentConfig(),
+            "mixing": self.mixing is not None,
+            "sampling balanced": self.sampling == "balanced",
+            "head.class_balance": self.head.class_balance != "none",
+            "head.focusing": self.head.focusing > 0,
+        }
+        for name in (name for name, asked in unused.items() if asked):
+            raise ValueError(f"strategy probe takes no steps that could learn {name}: leave it out")
+
     @property
     def layer_decay(self) -> float:
-        """Of the strategy, or what suits the encoder."""
-        default = 0.75 if self.encoder else 1.0
-        if isinstance(self.strategy, FullConfig) and self.strategy.layer_decay is not None:
+        """Of the strategy, or what suits the encoder; 1 where not every weight learns."""
+        if not isinstance(self.strategy, FullConfig):
+            return 1.0
+        if self.strategy.layer_decay is not None:
             return self.strategy.layer_decay
-        return default
+        return 0.75 if self.encoder else 1.0
 
     @property
     def start(self) -> str:

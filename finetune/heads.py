@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-import torch
 from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 from torch.nn import functional
@@ -169,9 +168,3 @@ def build_head(input_dim: int, classes: Sequence[str], values: dict[str, Any]) -
     """A head from the values of its configuration, as a model's own file holds them."""
     config = _CONFIGS[values.get("kind", "single")](**values)
     return HEADS[config.kind](input_dim, classes, config)
-
-
-def marginals(joint: Tensor) -> tuple[Tensor, Tensor]:
-    """(batch, 2 x emotions) joint probabilities to (batch, 2) genders and (batch, emotions)."""
-    pairs = torch.unflatten(joint, 1, (len(GENDERS), -1))
-    return pairs.sum(2), pairs.sum(1)

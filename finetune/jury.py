@@ -15,6 +15,7 @@ from finetune.answers import AnswerRule
 from finetune.ensemble import Ensemble
 from finetune.evaluate import load_classifier
 from finetune.events import TimelineModel
+from finetune.instances import WindowConfig
 from finetune.timeline import OverTime
 from ssl_audio.data.audio import Int16
 from ssl_audio.data.manifest import SAMPLE_RATE
@@ -25,6 +26,7 @@ Float64 = npt.NDArray[np.float64]
 
 Combination = Literal["mean", "mode"]
 """Of ``Ensemble``'s rules those that need no labelled clips."""
+_TIE_BREAK = 1e-3
 BATCH_SECONDS = 60
 """Of audio with its padding; more makes a batch no faster."""
 
@@ -58,6 +60,11 @@ class Jury:
             raise UserError(f"the models must have the same classes in the same order, got {told}")
         self.members = tuple(members)
         self.rule = _average_rules(rules)
+        if combination == "mode":  # no share of votes was seen when they learnt to be unsure
+            self.rule = replace(self.rule, unsure_below=None)
+        self._hops = {
+            WindowConfig(**(member.config.windows or {})).hop_seconds for member in members
+        }
         if combination == "mode" and self.rule.task == "multilabel":
             raise UserError("--combine mode: models of several classes a clip have no one vote")
 
@@ -71,12 +78,19 @@ class Jury:
         return cls([load_classifier(folder) for folder in folders], combination)
 
     def combine(self, answers: npt.NDArray[np.floating]) -> Float64:
-        """(members, clips, classes) to (clips, classes) float64."""
-        answers = answers.astype(np.float64)
+        """(members, clips, classes) to (clips, classes) float64.
+
+        Equally many votes go to the class that is likelier by the mean, which weighs a thousandth.
+        """
+        each: Float64 = answers.astype(np.float64)
         if self.rule.task == "multilabel":
-            mean: Float64 = answers.mean(axis=0)
+            mean: Float64 = each.mean(axis=0)
             return mean
-        return self.ensemble.combine(answers / answers.sum(axis=2, keepdims=True))
+        each = each / each.sum(axis=2, keepdims=True)
+        together = self.ensemble.combine(each)
+        if self.ensemble.rule == "mode":
+            together = (1 - _TIE_BREAK) * together + _TIE_BREAK * each.mean(axis=0)
+        return together
 
     @torch.no_grad()
     def probabilities(self, clips: Sequence[Int16]) -> Float64:
@@ -110,10 +124,10 @@ class Jury:
             for member in self.members
         ]
         first = found[0]
-        if any(len(other.ends) != len(first.ends) for other in found):
+        if len(self._hops) > 1:
             raise UserError(
-                "a timeline of several models needs moments of one length: their encoders differ "
-                "in window or hop; predict with one of them"
+                "a timeline of several models needs moments of one length, and theirs are "
+                f"{', '.join(f'{hop:g}' for hop in sorted(self._hops))} s: predict with one of them"
             )
         together = self.combine(np.stack([other.probabilities for other in found]))
         return OverTime(first.starts, first.ends, together.astype(np.float32))
@@ -164,7 +178,8 @@ def _average_rules(rules: Sequence[AnswerRule]) -> AnswerRule:
     first = rules[0]
     limits = [rule.thresholds or (0.5,) * len(first.classes) for rule in rules]
     moments = [rule.moment_thresholds or own for rule, own in zip(rules, limits, strict=True)]
-    unsure = [rule.unsure_below for rule in rules if rule.unsure_below is not None]
+    # One that was never sure enough asks for certainty, not for more than that.
+    unsure = [min(rule.unsure_below, 1.0) for rule in rules if rule.unsure_below is not None]
     return replace(
         first,
         thresholds=tuple(np.mean(limits, axis=0).tolist()),

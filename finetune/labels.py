@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from finetune.metrics import compute_metrics
+from finetune.gender_emotion import joint_scores
+from finetune.metrics import compute_metrics, confusion_matrix
 from finetune.multilabel_metrics import compute_multilabel_metrics
 from ssl_audio.data.manifest import Clip
 from ssl_audio.errors import DataError
@@ -66,6 +67,18 @@ class SingleLabel(LabelSpace):
         return compute_metrics(targets.argmax(1), probabilities, self.classes)
 
 
+class GenderEmotion(SingleLabel):
+    """Joint classes ``gender_emotion``."""
+
+    def score(
+        self, targets: Shares, probabilities: Floats, thresholds: Sequence[float]
+    ) -> dict[str, float]:
+        """See SingleLabel; also of gender alone, of emotion alone, and between women and men."""
+        confusion = confusion_matrix(targets.argmax(1), probabilities)
+        parts = {name: float(of(confusion)) for name, of in joint_scores(self.classes).items()}
+        return {**super().score(targets, probabilities, thresholds), **parts}
+
+
 class MultiLabel(LabelSpace):
     """A clip holds any number of the classes."""
 
@@ -91,7 +104,7 @@ class MultiLabel(LabelSpace):
 LABEL_SPACES: dict[str, type[LabelSpace]] = {
     "single": SingleLabel,
     "multilabel": MultiLabel,
-    "gender-emotion": SingleLabel,
+    "gender-emotion": GenderEmotion,
 }
 """By a protocol's task."""
 
@@ -114,10 +127,11 @@ def split_joint(classes: Sequence[str]) -> tuple[str, ...]:
     return emotions
 
 
-def gender_groups(clips: Sequence[Clip]) -> npt.NDArray[np.int64]:
-    """(clips,) 0 for women, 1 for men, 2 where the gender is unknown."""
-    number = {gender: place for place, gender in enumerate(GENDERS)}
-    return np.array([number.get(str(clip.gender), len(GENDERS)) for clip in clips], dtype=np.int64)
+def gender_groups(targets: Shares, classes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """(clips,) place among ``GENDERS`` of the gender that (clips, joint classes) targets name."""
+    of_class = np.array([GENDERS.index(name.partition("_")[0]) for name in classes])
+    groups: npt.NDArray[np.int64] = of_class[targets.argmax(1)]
+    return groups
 
 
 def _refuse_odd(odd: Sequence[Clip], clips: Sequence[Clip], classes: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ from ssl_audio.checkpoint import write_folder
 from ssl_audio.draws import Stream, uniform, view_keys
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig
+from ssl_audio.errors import UserError
 from ssl_audio.loading import check_model_type, load_model
 from ssl_audio.masking import random_mask
 from ssl_audio.measuring import Evaluation, FirstLook
@@ -131,7 +132,7 @@ def learn(
     """
     started = time.monotonic()
     torch.manual_seed(config.train.seed)
-    material = material.thin(config.training_share, config.train.seed)
+    _refuse_unheard_ends(config, crop_seconds, material)
     classifier = _build_classifier(config, session, material)
     targets = material.targets
     if config.strategy.kind in ("probe", "head_first") and session.checkpoint is None:
@@ -170,8 +171,9 @@ def _build_stream(
     corpus = material.corpus
     by_clip = np.zeros((len(corpus), targets.shape[1]), np.float32)
     by_clip[material.training] = targets
-    of_one = material.task != "gender-emotion"
-    groups = np.zeros(len(corpus), np.int64) if of_one else gender_groups(corpus.clips)
+    groups = np.zeros(len(corpus), np.int64)
+    if material.task == "gender-emotion":
+        groups[material.training] = gender_groups(targets, material.labels.classes)
     stream_type = BalancedStream if config.sampling == "balanced" else LabelledStream
     return stream_type(
         corpus, material.training, config.train.seed, crop_seconds, targets=by_clip, groups=groups
@@ -205,22 +207,55 @@ def _build_classifier(
 
 
 def _choose_level(config: ClassifierConfig, encoder: AudioEncoder, material: Material) -> LevelName:
-    """By a linear probe's UAR on the validation clips; of equal ones the lowest."""
+    """By a linear probe's UAR on the validation clips; of equal ones the lowest.
+
+    Raises:
+        UserError: there is no such level, or nothing to choose by.
+    """
+    highest = encoder.config.num_hidden_layers
     if config.level != "chosen":
+        if isinstance(config.level, int) and config.level > highest:
+            raise UserError(f"level: the encoder has levels 0 to {highest}, got {config.level}")
         return config.level
     corpus, most = material.corpus, encoder.config.max_seconds * encoder.config.sample_rate
-    levels = range(encoder.config.num_hidden_layers + 1)
+    levels = range(highest + 1)
+    names = np.array(material.labels.classes)
+    truth = material.labels.encode([corpus.clips[index] for index in material.validation])
     parts = []
-    for indices in (material.training, material.validation):
-        fitting = indices[corpus.num_samples[indices] <= most]
-        labels = np.array([str(corpus.clips[index].emotion) for index in fitting])
-        parts.append((embed_levels(encoder, corpus, fitting, levels), labels))
+    for indices, targets in (
+        (material.training, material.targets),
+        (material.validation, truth),
+    ):
+        fitting = corpus.num_samples[indices] <= most
+        values = embed_levels(encoder, corpus, indices[fitting], levels)
+        parts.append((values, names[targets[fitting].argmax(1)]))
     (train_values, train_labels), (values, labels) = parts
-    scores = [
-        score_between("linear", train_values[:, n], train_labels, values[:, n], labels) or 0.0
-        for n in levels
-    ]
+    scores = []
+    for level in levels:
+        fit = (train_values[:, level], train_labels)
+        score = score_between("linear", *fit, values[:, level], labels)
+        if score is None:
+            raise UserError(
+                "level chosen needs training and validation clips of two classes at least, of up "
+                f"to {encoder.config.max_seconds:g} s: name a level"
+            )
+        scores.append(score)
     return int(np.argmax(scores))
+
+
+def _refuse_unheard_ends(
+    config: ClassifierConfig, crop_seconds: float | None, material: Material
+) -> None:
+    """Whole clips that are judged piece by piece must be learnt so too."""
+    if crop_seconds is not None or config.windows is not None:
+        return
+    shape = read_encoder_config(config)
+    longest = int(material.corpus.num_samples[material.training].max()) / shape.sample_rate
+    if longest > shape.max_seconds:
+        raise UserError(
+            f"a training clip has {longest:.1f} s and the encoder hears {shape.max_seconds:g} s at "
+            "once: set crop_seconds, or windows, which judge long clips piece by piece"
+        )
 
 
 def _keep_probe(

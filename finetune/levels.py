@@ -1,12 +1,13 @@
 """Which of the encoder's levels the classifier reads."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-LevelName = Literal["last", "weighted"] | int
+LevelName = Literal["last", "weighted"] | Annotated[int, Field(ge=0)]
 """The normed output; a learned weighted sum of all; or one by its number, where 0 is the input of
 the first block and n the output of the n-th."""
 

@@ -30,8 +30,8 @@ from ssl_audio.data.manifest import write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
 from ssl_audio.data.protocols import PROTOCOLS, open_protocol
 from ssl_audio.encoder import AudioEncoderFeatureExtractor
-from ssl_audio.errors import ConfigError
-from ssl_audio.run_record import git_commit, write_run_record
+from ssl_audio.errors import ConfigError, DataError
+from ssl_audio.run_record import git_commit, read_run_record, write_run_record
 from ssl_audio.session import Session, open_session
 from ssl_audio.train_state import TrainState
 
@@ -52,9 +52,11 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
     opened = open_protocol(config.data.folds, [PreparedCorpus.load(config.data.corpus)], PROTOCOLS)
     corpus, folds = opened.corpus, opened.folds
     _refuse_other_task(config, folds)
-    guard(corpus, folds, [config.data.fold])
     fold = folds.fold(config.data.fold)
+    _refuse_unusable(folds, fold)
+    guard(corpus, folds, [config.data.fold])
     material = _open_material(config, corpus, folds, fold)
+    material = material.thin(config.training_share, config.train.seed)
     notes: tuple[str, ...] = ()
     if config.self_training:
         pool = open_unlabelled(config.self_training.corpus)
@@ -83,9 +85,20 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
 def _train_teacher(config: FinetuneConfig, output: Path, resume: bool) -> AudioClassifier:
     """The first model of self-training: the same run without it, unless it is there already."""
     teacher = output / "teacher"
+    alone = config.model_copy(update={"self_training": None})
     if not (resume and (teacher / "run.json").exists()):
-        finetune(config.model_copy(update={"self_training": None}), teacher, resume)
+        finetune(alone, teacher, resume)
+    elif read_run_record(teacher)["config"] != alone.model_dump(mode="json"):
+        raise ConfigError(f"{teacher} was trained otherwise: choose another output folder")
     return load_classifier(teacher)
+
+
+def _refuse_unusable(folds: Folds, fold: Fold) -> None:
+    for part in ("train", "validation", "test"):
+        if not getattr(fold, part):
+            raise DataError(f"{folds.protocol} fold {fold.number} has no {part} clips")
+    if len(folds.classes) < 2:
+        raise DataError(f"{folds.protocol} has the class {folds.classes[0]} alone: nothing to tell")
 
 
 def _refuse_other_task(config: FinetuneConfig, folds: Folds) -> None:

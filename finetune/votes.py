@@ -35,10 +35,13 @@ def read_votes(path: Path, classes: Sequence[str]) -> dict[str, Shares]:
         raise DataError(f"votes {path} can't be read: {error}") from None
     if not rows or not set(needed) <= set(rows[0]):
         raise DataError(f"votes {path}: expected rows under the columns {', '.join(needed)}")
-    return {
-        row["clip_id"]: _read_vote(row, classes, f"votes {path}, line {line}")
-        for line, row in enumerate(rows, 2)
-    }
+    votes: dict[str, Shares] = {}
+    for line, row in enumerate(rows, 2):
+        where = f"votes {path}, line {line}"
+        if row["clip_id"] in votes:
+            raise DataError(f"{where}: {row['clip_id']} is there twice")
+        votes[row["clip_id"]] = _read_vote(row, classes, where)
+    return votes
 
 
 def put_votes(

@@ -18,6 +18,7 @@ from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System,
 from benchmarks.systems.neural import hold, refuse_seed, with_seed
 from finetune.config import ClassifierConfig, FinetuneTrainConfig
 from finetune.evaluate import predict_clips
+from finetune.heads import HEADS
 from finetune.labels import GENDERS, SingleLabel
 from finetune.learning import learn, load_best, read_encoder_config
 from finetune.material import Material
@@ -25,7 +26,9 @@ from finetune.pretraining import Pretraining
 from finetune.self_training import enlarge, open_unlabelled
 from finetune.train import TYPICAL_SECONDS
 from ssl_audio.build import count_tokens
+from ssl_audio.data.audio import Int16
 from ssl_audio.data.manifest import Clip
+from ssl_audio.errors import ConfigError
 from ssl_audio.session import open_session
 
 
@@ -79,6 +82,11 @@ class Ours(System[OursSettings]):
             update={"train": with_seed(self.settings.train, self.seed)}
         )
         material = self._material(train, validation)
+        if material.task not in (tasks := HEADS[settings.head.kind].tasks):
+            raise ConfigError(
+                f"head {settings.head.kind} is for tasks {', '.join(tasks)}, not {material.task}"
+            )
+        material = material.thin(settings.training_share, self.seed)
         if settings.self_training:
             pool = open_unlabelled(settings.self_training.corpus)
             self._unlabelled = {clip.audio_sha256 for clip in pool.clips}
@@ -108,7 +116,7 @@ class Ours(System[OursSettings]):
 
     def saw(self, clips: UnlabelledClips) -> bool:
         """Whether encoder or self-training met the audio of one of these clips."""
-        hashes = [hashlib.sha256(waveform.tobytes()).hexdigest() for waveform in clips.waveforms]
+        hashes = [_hash(waveform) for waveform in clips.waveforms]
         return self._pretraining.saw(hashes) or not self._unlabelled.isdisjoint(hashes)
 
     @property
@@ -144,6 +152,7 @@ class Ours(System[OursSettings]):
     def _material(self, train: LabelledClips, validation: LabelledClips) -> Material:
         labels = [*train.labels.tolist(), *validation.labels.tolist()]
         speakers = [*train.speakers, *validation.speakers]
+        waveforms = [*train.waveforms, *validation.waveforms]
         # Of joint classes the gender is in the class; of others nothing asks for it.
         clips = [
             Clip(
@@ -152,13 +161,21 @@ class Ours(System[OursSettings]):
                 speaker=speaker,
                 gender=self.classes[label].partition("_")[0],
                 emotion=self.classes[label],
+                audio_sha256=_hash(waveform),
             )
-            for number, (speaker, label) in enumerate(zip(speakers, labels, strict=True))
+            for number, (speaker, label, waveform) in enumerate(
+                zip(speakers, labels, waveforms, strict=True)
+            )
         ]
-        corpus = hold([*train.waveforms, *validation.waveforms], clips)
+        corpus = hold(waveforms, clips)
         places = np.arange(len(corpus))
         num_training = len(train.labels)
         parts = (places[:num_training], places[num_training:])
         joint = all(name.partition("_")[0] in GENDERS for name in self.classes)
         task = "gender-emotion" if joint else "single"
         return Material(corpus, *parts, SingleLabel(self.classes), task)
+
+
+def _hash(waveform: Int16) -> str:
+    """As a manifest's ``audio_sha256``."""
+    return hashlib.sha256(waveform.tobytes()).hexdigest()

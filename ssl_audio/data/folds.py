@@ -48,7 +48,8 @@ class Folds:
         for fold in self.folds:
             if fold.number == number:
                 return fold
-        raise DataError(f"{self.protocol} has folds 1 to {len(self.folds)}, asked for {number}")
+        there = ", ".join(str(fold.number) for fold in self.folds)
+        raise DataError(f"{self.protocol} has the folds {there}; asked for {number}")
 
     @property
     def clip_ids(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Our encoder as a row of the table: where its weights come from, what they saw, what is learnt."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from benchmarks.systems.ours import Ours, OursSettings
 from finetune import metrics
 from ssl_audio.checkpoint import file_sha256
 from ssl_audio.config import build_config, load_config
-from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.prepared import PreparedCorpus, write_corpus
 from ssl_audio.errors import UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
 
@@ -119,6 +120,39 @@ def test_learns_tones_from_scratch_and_says_that_it_was_cut(tone_corpus):
     cut = Ours(short, CLASSES, 1, FeatureCache())
     cut.fit(train, validation)
     assert cut.notes == ("budget cut at step 1 of 500",)
+
+
+def test_self_training_leaves_out_what_is_labelled(tones, tone_corpus, tmp_path):
+    """Of a pool that holds the whole corpus only the test clips are new, and they are told."""
+    pool = [
+        (replace(clip, emotion=None), tone_corpus.views[n])
+        for n, clip in enumerate(tone_corpus.clips)
+    ]
+    (tmp_path / "pool").mkdir()
+    write_corpus(tmp_path / "pool", "tones", pool)
+    settings = build_config(
+        OursSettings,
+        {
+            **SETTINGS,
+            "strategy": "probe",
+            "training_share": 0.5,
+            "self_training": {"corpus": str(tmp_path / "pool"), "wanted_accuracy": 0.01},
+        },
+    )
+    train, validation, test = parts(tone_corpus)
+    system = Ours(settings, CLASSES, 0, FeatureCache())
+    system.fit(train, validation)
+    (note,) = [note for note in system.notes if note.startswith("self-training")]
+    num_new = len(tone_corpus) - len(train.labels) - len(validation.labels)
+    assert int(note.split()[2]) <= num_new and num_new == len(test.labels)
+    assert system.saw(test)
+
+
+def test_a_head_for_another_task_is_refused_before_it_learns(tone_corpus):
+    train, validation, _ = parts(tone_corpus)
+    settings = build_config(OursSettings, {**SETTINGS, "head": "multilabel"})
+    with pytest.raises(UserError, match="head multilabel is for tasks multilabel, not single"):
+        Ours(settings, CLASSES, 0, FeatureCache()).fit(train, validation)
 
 
 def test_seeds_differ(tone_corpus):

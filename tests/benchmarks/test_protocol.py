@@ -177,7 +177,7 @@ def test_a_protocol_that_leaks_on_purpose_is_marked(tones, tmp_path):
             [],
             r"systems.chance.settings: unknown key size",
         ),
-        (["fold_numbers=[4]"], [], "has folds 1 to 3, asked for 4"),
+        (["fold_numbers=[4]"], [], "has the folds 1, 2, 3; asked for 4"),
         (["folds=nothing"], [], f"neither a folds file nor a protocol.*{TONES}"),
     ],
 )

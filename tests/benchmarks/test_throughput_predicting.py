@@ -39,7 +39,9 @@ def test_every_way_gives_the_same_answers_and_is_timed(tmp_path: Path) -> None:
     decoding, model = (rows[name] for name in rows if name.startswith("  its"))
     assert decoding["real_time_factor"] < model["real_time_factor"]
     assert rows["librosa and the model, one by one"]["difference"] > 0  # it is not ours again
-    assert "the bar of 0.01 on 2 cores is" in done.output and "1.5 s for a single" in done.output
+    told = "the bar of 0.01 on 2 cores is" in done.output
+    assert told == (report["threads"] == 2 and report["device"] == "cpu")
+    assert "1.5 s for a single" in done.output
 
 
 @pytest.mark.usefixtures("noise")
@@ -56,12 +58,14 @@ def test_bars_are_of_ours_alone() -> None:
     def row(way: str, factor: float) -> Row:
         return Row("small", way, factor, factor, factor, factor, 1.0, 0.0)
 
-    def describe(*rows: Row) -> str:
-        return Report("x", 1, 1.0, 2, 1, 1.0, 0.5, rows).describe()
+    def describe(*rows: Row, threads: int = 2, device: str = "cpu") -> str:
+        return Report("x", 1, 1.0, threads, device, 1, 1.0, 0.5, rows).describe()
 
     assert "small: the bar of 0.03 on 2 cores is met" in describe(row(OURS, 0.03))
     told = describe(row(OURS, 0.031), row("librosa", 0.01))
     assert "MISSED" in told and "is met" not in told
+    assert "bar" not in describe(row(OURS, 0.03), threads=1)
+    assert "bar" not in describe(row(OURS, 0.03), device="cuda")
 
 
 def test_mistakes_are_told(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Small classifiers with random weights."""
 
 import torch
+from torch import Tensor
 
+from finetune.labels import GENDERS
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from ssl_audio.encoder_config import AudioEncoderConfig
 from tests.finetune.configuring import CLASSES
@@ -17,3 +19,9 @@ def build_classifier(max_seconds: float = 30.0, **changes: object) -> AudioClass
     classifier = AudioClassifier(config).eval()
     classifier.encoder.set_normalisation(torch.full((64,), -6.0), torch.full((64,), 3.0))
     return classifier
+
+
+def marginals(joint: Tensor) -> tuple[Tensor, Tensor]:
+    """(batch, 2 x emotions) joint probabilities to (batch, 2) genders and (batch, emotions)."""
+    pairs = torch.unflatten(joint, 1, (len(GENDERS), -1))
+    return pairs.sum(2), pairs.sum(1)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,10 @@ from ssl_audio.config import load_config
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip, read_manifest
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.encoder_config import AudioEncoderConfig
-from ssl_audio.errors import DataError, UserError
+from ssl_audio.encoder_config import SIZES, AudioEncoderConfig
+from ssl_audio.errors import ConfigError, DataError, UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
+from tests.conftest import SMALL
 from tests.finetune.configuring import CLASSES, FAST, PROTOCOL, configure
 from tests.ssl_audio.launching import run_command
 
@@ -163,6 +165,38 @@ def test_a_leaking_split_is_refused(prepared: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_a_fold_without_a_part_is_refused_at_once(
+    part: str, prepared: Path, tmp_path: Path
+) -> None:
+    fold = replace(PreparedCorpus.load(prepared).folds(PROTOCOL).fold(1), **{part: ()})
+    Folds("mine/lacking", CLASSES, (fold,)).save(tmp_path / "lacking.csv")
+    config = configure(prepared, f"data.folds={tmp_path / 'lacking.csv'}")
+    with pytest.raises(DataError, match=f"mine/lacking fold 1 has no {part} clips"):
+        run_finetune(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_level_beyond_the_encoder_is_named(prepared: Path, encoder: Path, tmp_path: Path) -> None:
+    config = configure(prepared, f"encoder={encoder}", "level=5")
+    with pytest.raises(UserError, match="the encoder has levels 0 to 4, got 5"):
+        run_finetune(config, tmp_path / "run")
+    with pytest.raises(ConfigError, match="level"):
+        configure(prepared, "level=-1")
+
+
+def test_whole_clips_are_learnt_as_they_are_judged(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the encoder can't hear at once would be learnt at once and judged in pieces."""
+    monkeypatch.setitem(SIZES, "tiny", {**SMALL, "max_seconds": 0.7})
+    config = configure(prepared, "data.crop_seconds=null")
+    with pytest.raises(
+        UserError, match=r"the encoder hears 0\.7 s at once: set crop_seconds, or w"
+    ):
+        run_finetune(config, tmp_path / "run")
+
+
 def test_models_are_not_mistaken_for_one_another(
     prepared: Path, encoder: Path, tuned: Path, tmp_path: Path
 ) -> None:
@@ -207,7 +241,7 @@ def test_the_best_step_survives_until_no_checkpoint_needs_it(
 def test_wrong_inputs_are_named(prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no model: expected the output of ssl_audio pretr"):
         run_finetune(configure(prepared, f"encoder={tmp_path}"), tmp_path / "a")
-    with pytest.raises(DataError, match="has folds 1 to 6, asked for 9"):
+    with pytest.raises(DataError, match="has the folds 1, 2, 3, 4, 5, 6; asked for 9"):
         run_finetune(configure(prepared, "data.fold=9"), tmp_path / "b")
     with pytest.raises(DataError, match="synthetic-3/speakers6"):
         run_finetune(configure(prepared, "data.folds=no-such"), tmp_path / "c")

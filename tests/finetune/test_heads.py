@@ -5,9 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.heads import HEADS, build_head, marginals
+from finetune.heads import HEADS, build_head
 from finetune.labels import GENDERS
 from ssl_audio.errors import DataError
+from tests.finetune.building import marginals
 
 EMOTIONS = ("angry", "happy", "sad", "calm", "fearful")
 JOINT = tuple(f"{gender}_{emotion}" for gender in reversed(GENDERS) for emotion in EMOTIONS)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional
 
+from finetune.labels import gender_groups
 from finetune.mixing import (
     MIXINGS,
     Mixing,
@@ -261,3 +263,10 @@ def test_impossible_settings_are_refused(values: dict[str, Any], message: str) -
     with pytest.raises(ConfigError) as caught:
         build_config(Recipe, {"mixing": values})
     assert message in str(caught.value)
+
+
+def test_groups_are_the_genders_of_the_targets() -> None:
+    """Of pseudo-labelled clips nobody knows another gender; classes may name men first."""
+    classes = ("male_a", "male_b", "female_a", "female_b")
+    targets = np.eye(4, dtype=np.float32)[[3, 0, 1, 2]]
+    assert gender_groups(targets, classes).tolist() == [0, 1, 1, 0]

@@ -28,6 +28,7 @@ from finetune.jury import Jury, batch_by_length, fingerprint
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.predict import errors_path, predict
 from finetune.timeline import OverTime
+from finetune.trust import NEVER_SURE
 from ssl_audio.encoder import AudioEncoderFeatureExtractor
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
@@ -197,7 +198,8 @@ class Ticking:
     device = torch.device("cpu")
 
     def __init__(self, hop: int = 8000, **config: Any) -> None:
-        self.config = AudioClassifierConfig(classes=["loud", "quiet"], **config)
+        windows = {"seconds": 2.0, "hop_seconds": hop / RATE}
+        self.config = AudioClassifierConfig(classes=["loud", "quiet"], windows=windows, **config)
         self.hop = hop
 
     def probabilities(self, waveform: Tensor, num_samples: Tensor) -> Tensor:
@@ -311,7 +313,13 @@ def test_models_vote_where_it_is_asked_for() -> None:
     mean, votes = (
         Jury([Ticking(), Ticking()], rule).probabilities(clips) for rule in ("mean", "mode")
     )
-    assert mean == pytest.approx(np.array([[0.25, 0.75]])) and votes.tolist() == [[0, 1]]
+    assert mean == pytest.approx(np.array([[0.25, 0.75]]))
+    assert votes == pytest.approx(np.array([[0, 1]]), abs=1e-3)
+    # One against one: who is surer decides, not the order of the classes.
+    halves = Jury([Ticking(), Ticking()], "mode").combine(
+        np.array([[[0.51, 0.49]], [[0.01, 0.99]]])
+    )
+    assert halves == pytest.approx(np.array([[0.5, 0.5]]), abs=1e-3) and halves.argmax() == 1
     several = Ticking(task="multilabel")
     with pytest.raises(UserError, match="no one vote"):
         Jury([several, several], "mode")
@@ -334,6 +342,9 @@ def test_rules_of_several_models_meet_in_the_middle() -> None:
         == 0.6000000000000001
     )
     assert rule(Ticking(unsure_below=0.4), Ticking()).unsure_below is None
+    never = rule(Ticking(unsure_below=NEVER_SURE), Ticking(unsure_below=0.6))
+    assert never.unsure_below == pytest.approx(0.8)
+    assert Jury([Ticking(unsure_below=0.4)], "mode").rule.unsure_below is None
 
 
 def test_files_are_decoded_ahead_in_order_and_not_too_many(

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from finetune import self_training
+from finetune.config import ClassifierConfig
 from finetune.evaluate import load_classifier
 from finetune.labels import SingleLabel
+from finetune.learning import learn
 from finetune.material import Material
 from finetune.model import AudioClassifier
 from finetune.predictions import Predictions
@@ -17,7 +19,9 @@ from finetune.self_training import enlarge, open_unlabelled
 from finetune.train import finetune as run_finetune
 from ssl_audio.data.manifest import Clip, read_manifest
 from ssl_audio.data.prepared import PreparedCorpus, write_corpus
-from ssl_audio.errors import UserError
+from ssl_audio.errors import ConfigError, UserError
+from ssl_audio.session import Session
+from ssl_audio.train_state import TrainState
 from tests.finetune.configuring import PROTOCOL, configure
 
 CLASSES = ("a", "b")
@@ -101,6 +105,37 @@ def test_a_run_trains_teacher_and_student_and_says_so(
     fold = PreparedCorpus.load(prepared).folds(PROTOCOL).fold(1)
     assert len(learnt) == len(fold.train) + len(fold.validation) + num_added
     assert isinstance(load_classifier(tmp_path / "run"), AudioClassifier)
+    (tmp_path / "run" / "run.json").unlink()
+    other = configure(prepared, *more, "train.lr=0.1")
+    with pytest.raises(ConfigError, match="trained otherwise"):
+        run_finetune(other, tmp_path / "run", resume=True)
+
+
+def test_few_labels_are_the_same_few_for_teacher_and_student(
+    prepared: Path, unlabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share of the labels leaves every sure unlabelled clip; a level is chosen by both."""
+    learnt: list[list[str]] = []
+
+    def note(
+        config: ClassifierConfig, seconds: float, session: Session, material: Material
+    ) -> TrainState:
+        learnt.append([material.corpus.clips[index].clip_id for index in material.training])
+        return learn(config, seconds, session, material)
+
+    monkeypatch.setattr("finetune.train.learn", note)
+    more = [f"self_training.corpus={unlabelled}", "self_training.wanted_accuracy=0.01"]
+    more += ["training_share=0.3", "strategy=probe", "level=chosen"]
+    run_finetune(configure(prepared, *more), tmp_path / "run")
+    teacher, student = learnt
+    fold = PreparedCorpus.load(prepared).folds(PROTOCOL).fold(1)
+    assert 0 < len(teacher) < 0.5 * len(fold.train) and set(teacher) < set(fold.train)
+    added = [name for name in student if name.startswith("unlabelled/")]
+    assert student == [*teacher, *added] and added
+    about = Predictions.load(tmp_path / "run" / "predictions.parquet").about
+    assert f"self-training on {len(added)} of 12 unlabelled clips" in about.notes
+    listed = read_manifest(tmp_path / "run" / "training.parquet")
+    assert len(listed) == len(teacher) + len(fold.validation) + len(added)
 
 
 def test_labelled_clips_only_are_refused(prepared: Path) -> None:

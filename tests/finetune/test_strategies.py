@@ -229,7 +229,10 @@ def test_the_level_is_the_one_that_a_probe_reads_best_on_validation_clips(
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        (["strategy=probe", "level=weighted"], "learns no weights of levels"),
+        (["strategy=probe", "level=weighted"], "could learn level weighted"),
+        (["strategy=probe", "mixing.kind=mixup"], "could learn mixing"),
+        (["level=chosen", "head=multilabel"], "clips of one class each"),
+        (["windows.combination=noisy_or"], "needs head multilabel"),
         (["pooling=cls", "level=3"], "of the last level only"),
         (["mixing.kind=mixup", "windows.seconds=1"], "mixing is of crops"),
         (["sampling=balanced", "head=multilabel"], "clips of one class each"),

@@ -9,9 +9,11 @@ import pytest
 import torch
 import yaml
 
+from finetune.config import ClassifierConfig
 from finetune.evaluate import evaluate, load_classifier, predict_clips
-from finetune.heads import marginals
-from finetune.labels import MultiLabel, SingleLabel
+from finetune.labels import MultiLabel, Shares, SingleLabel
+from finetune.learning import learn
+from finetune.material import Material
 from finetune.predict import predict
 from finetune.predictions import Predictions
 from finetune.train import finetune as run_finetune
@@ -21,6 +23,9 @@ from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepare import prepare
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import DataError
+from ssl_audio.session import Session
+from ssl_audio.train_state import TrainState
+from tests.finetune.building import marginals
 from tests.finetune.configuring import CLASSES, configure
 
 JOINT = tuple(f"{gender}_{emotion}" for gender in ("male", "female") for emotion in CLASSES)
@@ -162,11 +167,28 @@ def test_odd_votes_are_named(tmp_path: Path, text: str, words: str) -> None:
         read_votes(write_votes(tmp_path / "votes.csv", text), ("a", "b"))
 
 
-def test_votes_are_learnt_from(prepared: Path, tmp_path: Path) -> None:
+def test_votes_are_learnt_from(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus = PreparedCorpus.load(prepared)
     rows = "".join(f"{clip.clip_id},2,1,1\n" for clip in corpus.clips[:40])
     path = write_votes(tmp_path / "votes.csv", f"clip_id,{','.join(CLASSES)}\n{rows}")
+    targets: list[tuple[Material, Shares]] = []
+
+    def note(
+        config: ClassifierConfig, seconds: float, session: Session, material: Material
+    ) -> TrainState:
+        targets.append((material, material.targets))
+        return learn(config, seconds, session, material)
+
+    monkeypatch.setattr("finetune.train.learn", note)
     run_finetune(configure(prepared, f"data.votes={path}"), tmp_path / "run")
+    ((material, found),) = targets
+    voted = {clip.clip_id for clip in corpus.clips[:40]}
+    for index, row in zip(material.training, found.tolist(), strict=True):
+        clip = corpus.clips[index]
+        plain = [float(clip.emotion == name) for name in CLASSES]
+        assert row == ([0.5, 0.25, 0.25] if clip.clip_id in voted else plain)
     none = write_votes(tmp_path / "none.csv", f"clip_id,{','.join(CLASSES)}\nodd,2,1,1\n")
     with pytest.raises(ValueError, match="names no training clip"):
         run_finetune(configure(prepared, f"data.votes={none}"), tmp_path / "other")

@@ -1,11 +1,13 @@
 """What a joint decision on gender and emotion says of each alone. Imports no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from benchmarks.statistics import Floats, Score
 from finetune import metrics
+from finetune.metrics import Floats
+
+Score = Callable[[Floats], Floats]
 
 LOWEST = {"gender_gap": -1.0}
 """The least that a score can be, where that is not 0."""

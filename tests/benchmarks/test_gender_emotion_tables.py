@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, recall_score
 
-from benchmarks.gender_emotion import joint_scores
 from benchmarks.layout import lay_out
 from benchmarks.results import SystemResult
 from benchmarks.scoring import score_all
+from finetune.gender_emotion import joint_scores
 from finetune.metrics import uar
 from finetune.predictions import Provenance
 
