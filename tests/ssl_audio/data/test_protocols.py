@@ -20,6 +20,9 @@ from ssl_audio.errors import ConfigError, DataError, UserError
 FOLDER = Path(__file__).resolve().parents[3] / "configs" / "protocols"
 NAMES = (
     "ravdess-speech-8/emobox6",
+    "ravdess-speech-7/emobox6",
+    "ravdess-speech-6/emobox6",
+    "ravdess-speech-4/emobox6",
     "ravdess-speech-8/loso24",
     "ravdess-gender-emotion-10/balanced6",
     "ravdess-gender-emotion-16/balanced6",
@@ -128,6 +131,9 @@ def test_every_protocol_has_its_file_and_no_other():
     ("name", "expected"),
     [
         ("ravdess-speech-8/emobox6", [(960, 240, 240)] * 6),
+        ("ravdess-speech-7/emobox6", [(960, 240, 240)] * 6),
+        ("ravdess-speech-6/emobox6", [(768, 192, 192)] * 6),
+        ("ravdess-speech-4/emobox6", [(448, 112, 112)] * 6),
         ("ravdess-gender-emotion-10/balanced6", [(640, 160, 160)] * 6),
         ("ravdess-gender-emotion-16/balanced6", [(960, 240, 240)] * 6),
         ("ravdess-speech-8/text+speaker", [(480, 120, 120)] * 12),
@@ -181,6 +187,9 @@ def test_speakers_classes_and_clips(name, opened):
     ("name", "classes"),
     [
         ("ravdess-speech-8/emobox6", EMOTIONS),
+        ("ravdess-speech-7/emobox6", ("neutral", *EMOTIONS[2:])),
+        ("ravdess-speech-6/emobox6", EMOTIONS[2:]),
+        ("ravdess-speech-4/emobox6", COMMON),
         ("ravdess-multilabel/emobox6", EMOTIONS),
         ("emodb-4/loso10", ("anger", "happiness", "neutral", "sadness")),
         *((name, COMMON) for name in NAMES if name.startswith("cross/")),
@@ -213,6 +222,19 @@ def test_tasks(opened):
         "ravdess-gender-emotion-10/balanced6",
         "ravdess-gender-emotion-16/balanced6",
     }
+
+
+def test_fewer_classes_are_told_of_the_same_actors(opened):
+    whole = opened["ravdess-speech-8/emobox6"].folds
+    for count in (7, 6, 4):
+        opening = opened[f"ravdess-speech-{count}/emobox6"]
+        known = set(opening.folds.clip_ids)
+        assert len(opening.folds.classes) == count
+        for fold, of_eight in zip(opening.folds.folds, whole.folds, strict=True):
+            for part in ("train", "validation", "test"):
+                assert set(getattr(fold, part)) == known & set(getattr(of_eight, part))
+    merged = opened["ravdess-speech-7/emobox6"].corpus.clips
+    assert Counter(clip.emotion for clip in merged)["neutral"] == 288
 
 
 def test_balanced6_tests_two_men_and_two_women_in_order(opened):
