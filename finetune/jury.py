@@ -62,8 +62,8 @@ class Jury:
         self.rule = _average_rules(rules)
         if combination == "mode":  # no share of votes was seen when they learnt to be unsure
             self.rule = replace(self.rule, unsure_below=None)
-        self._hops = {
-            WindowConfig(**(member.config.windows or {})).hop_seconds for member in members
+        self._moments = {
+            WindowConfig(**(member.config.windows or {})).moment_seconds for member in members
         }
         if combination == "mode" and self.rule.task == "multilabel":
             raise UserError("--combine mode: models of several classes a clip have no one vote")
@@ -124,10 +124,11 @@ class Jury:
             for member in self.members
         ]
         first = found[0]
-        if len(self._hops) > 1:
+        if len(self._moments) > 1:
+            lengths = ", ".join(f"{one:g}" for one in sorted(self._moments))
             raise UserError(
                 "a timeline of several models needs moments of one length, and theirs are "
-                f"{', '.join(f'{hop:g}' for hop in sorted(self._hops))} s: predict with one of them"
+                f"{lengths} s: predict with one of them"
             )
         together = self.combine(np.stack([other.probabilities for other in found]))
         return OverTime(first.starts, first.ends, together.astype(np.float32))

@@ -158,10 +158,10 @@ class AudioClassifier(PreTrainedModel):
         config = self.windows or WindowConfig()
         rate = self.encoder.config.sample_rate
         num_samples = torch.tensor([len(waveform)], device=waveform.device)
-        windows = self.cut(waveform[None], num_samples, config)
+        hop, window = (round(s * rate) for s in (config.moment_seconds, config.seconds))
+        windows = cut_windows(waveform[None], num_samples, window, hop)
         logits = self.head(self._embed_windows(windows)) / self.config.temperature
         judged = self.head.probabilities(logits).cpu().numpy()
-        hop, window = (round(s * rate) for s in (config.hop_seconds, config.seconds))
         starts = np.arange(0, len(waveform), hop)
         # A moment is in the windows that begin no later and end after the moment's start.
         last = np.minimum(np.arange(len(starts)), len(judged) - 1)

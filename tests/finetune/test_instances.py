@@ -45,6 +45,8 @@ def bag(sizes: list[int]) -> Windows:
 def test_windows_leave_no_gap() -> None:
     with pytest.raises(ValueError, match="at most seconds = 1, or nobody hears"):
         WindowConfig(seconds=1.0, hop_seconds=1.5)
+    with pytest.raises(ValueError, match="moment_seconds must be at most seconds = 0.2"):
+        WindowConfig(seconds=0.2, hop_seconds=0.1)
 
 
 SIZES = [3, 1, 4]
@@ -112,7 +114,7 @@ def test_a_clip_does_not_depend_on_its_batch(name: CombinationName) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "hop_seconds", "length"),
+    ("seconds", "moment_seconds", "length"),
     [
         (0.4, 0.2, 20_000),
         (0.5, 0.2, 17_777),
@@ -122,13 +124,14 @@ def test_a_clip_does_not_depend_on_its_batch(name: CombinationName) -> None:
     ],
 )
 def test_a_moment_has_the_mean_of_the_windows_that_it_lies_in(
-    seconds: float, hop_seconds: float, length: int
+    seconds: float, moment_seconds: float, length: int
 ) -> None:
-    classifier = build_classifier(windows={"seconds": seconds, "hop_seconds": hop_seconds})
+    windows = {"seconds": seconds, "hop_seconds": seconds, "moment_seconds": moment_seconds}
+    classifier = build_classifier(windows=windows)
     torch.manual_seed(0)
     waveform = 0.3 * torch.randn(length)
     found = classifier.probabilities_over_time(waveform)
-    hop, window = round(16_000 * hop_seconds), round(16_000 * seconds)
+    hop, window = round(16_000 * moment_seconds), round(16_000 * seconds)
     starts = range(0, max(1, length - window + hop), hop)
     with torch.no_grad():
         judged = {

@@ -198,7 +198,7 @@ class Ticking:
     device = torch.device("cpu")
 
     def __init__(self, hop: int = 8000, **config: Any) -> None:
-        windows = {"seconds": 2.0, "hop_seconds": hop / RATE}
+        windows = {"seconds": 2.0, "moment_seconds": hop / RATE}
         self.config = AudioClassifierConfig(classes=["loud", "quiet"], windows=windows, **config)
         self.hop = hop
 
