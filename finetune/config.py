@@ -217,7 +217,8 @@ class ClassifierConfig(Config):
     @property
     def start(self) -> str:
         """What tells its row from another classifier's: ``pretrained, frozen``."""
-        origin = "pretrained" if self.encoder else "from scratch"
+        learns = self.strategy.kind not in ("probe", "frozen")
+        origin = "pretrained" if self.encoder else "from scratch" if learns else "untrained"
         twice = ", self-training" if self.self_training else ""
         return origin + _STRATEGY_NAMES[self.strategy.kind] + twice
 
