@@ -184,12 +184,12 @@ def confuse(count):
 
 
 @pytest.mark.parametrize("draw", DRAWINGS)
-@pytest.mark.parametrize("count", [3, 7, 20])
+@pytest.mark.parametrize("count", [3, 20])
 def test_letters_are_large_enough_whole_and_apart(draw, count):
     check_letters(draw(large(count)), count)
 
 
-@pytest.mark.parametrize("count", [2, 5, 8, 10, 16])
+@pytest.mark.parametrize("count", [2, 8, 16])
 def test_letters_of_a_confusion_matrix_likewise(count):
     check_letters(confuse(count), 2 * count)
 

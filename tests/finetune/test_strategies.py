@@ -22,6 +22,7 @@ from finetune.strategies import (
     without_lora,
 )
 from finetune.train import finetune as run_finetune
+from ssl_audio.config import build_config
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import ConfigError
 from ssl_audio.probes import build_linear_probe
@@ -224,6 +225,21 @@ def test_the_level_is_the_one_that_a_probe_reads_best_on_validation_clips(
     assert load_classifier(tmp_path / "run").config.level == 2
     sizes = (len(fold.train), len(fold.train), len(fold.validation), len(fold.validation))
     assert asked == [sizes] * 5
+
+
+@pytest.mark.parametrize(
+    ("encoder", "strategy", "said"),
+    [
+        (None, "probe", "untrained, probe"),
+        (None, "head_first", "from scratch, head first"),
+        ("x", "frozen", "pretrained, frozen"),
+    ],
+)
+def test_a_row_says_where_its_encoder_comes_from(
+    encoder: str | None, strategy: str, said: str
+) -> None:
+    config = build_config(ClassifierConfig, {"encoder": encoder, "strategy": strategy})
+    assert config.start == said
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ def test_output_that_can_not_be_written(tmp_path, prepared):
     assert_one_line(done, f"{file}")
 
 
+@pytest.mark.slow
 def test_a_broken_pair_of_torch_and_torchaudio_is_one_line(tmp_path):
     (tmp_path / "torchaudio").mkdir()
     (tmp_path / "torchaudio" / "__init__.py").write_text("raise OSError('undefined symbol')")

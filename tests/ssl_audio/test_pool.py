@@ -126,6 +126,7 @@ def test_backgrounds_come_from_the_same_batch(kept: Path) -> None:
     assert torch.equal(batch["background_samples"][1:], batch["num_samples"][:-1])
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_ends_in_the_same_weights(kept: Path, tmp_path: Path) -> None:
     def start(output: Path, *more: str):
         given = [f"data.corpus=file://{kept}", *SMALL, "train.num_workers=2"]
