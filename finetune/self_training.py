@@ -14,6 +14,7 @@ from finetune.evaluate import predict_clips
 from finetune.material import Material
 from finetune.model import AudioClassifier
 from ssl_audio.config import Config
+from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import UserError
 
@@ -54,14 +55,31 @@ class Enlarged:
 def open_unlabelled(root: Path) -> PreparedCorpus:
     """The clips of a prepared corpus that have no emotion.
 
+    Those that share a recording with a clip that has one are left out: what is tested or chosen by
+    must not come back as what is learnt from.
+
     Raises:
         UserError: there is none.
     """
     corpus = PreparedCorpus.load(root)
-    places = [place for place, clip in enumerate(corpus.clips) if clip.emotion is None]
+    labelled = [clip for clip in corpus.clips if clip.emotion is not None]
+    known = {name for clip in labelled for name in _names(clip)}
+    places = [
+        place
+        for place, clip in enumerate(corpus.clips)
+        if clip.emotion is None and known.isdisjoint(_names(clip))
+    ]
     if not places:
-        raise UserError(f"self_training.corpus: every clip of {root} has an emotion")
+        raise UserError(
+            f"self_training.corpus: every clip of {root} has an emotion, or is of a recording that "
+            "has one"
+        )
     return corpus.take(places)
+
+
+def _names(clip: Clip) -> set[str]:
+    """What a clip shares with others of the same recording, if there are others."""
+    return {clip.parent or clip.clip_id} | ({clip.audio_sha256} if clip.audio_sha256 else set())
 
 
 def enlarge(

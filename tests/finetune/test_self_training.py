@@ -1,7 +1,9 @@
 """Which unlabelled clips are learnt from, and under which class."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,6 +138,31 @@ def test_few_labels_are_the_same_few_for_teacher_and_student(
     assert f"self-training on {len(added)} of 12 unlabelled clips" in about.notes
     listed = read_manifest(tmp_path / "run" / "training.parquet")
     assert len(listed) == len(teacher) + len(fold.validation) + len(added)
+
+
+def test_other_parts_of_labelled_recordings_are_left_out(tmp_path: Path) -> None:
+    def clip(name: str, parent: str | None, emotion: str | None, number: int) -> tuple[Clip, Any]:
+        audio = np.full(1600, number, np.int16)
+        sha256 = hashlib.sha256(audio.tobytes()).hexdigest()
+        about = Clip(clip_id=name, path=name, parent=parent, emotion=emotion, audio_sha256=sha256)
+        return about, audio
+
+    write_corpus(
+        tmp_path,
+        "folder",
+        [
+            clip("whole", None, "a", 1),
+            clip("alone", None, None, 2),
+            clip("part", "whole", None, 3),
+            clip("same", None, None, 1),
+            clip("first", "tape", "b", 4),
+            clip("second", "tape", None, 5),
+            clip("third", "reel", None, 6),
+            clip("fourth", "reel", None, 7),
+        ],
+    )
+    names = [found.clip_id for found in open_unlabelled(tmp_path).clips]
+    assert sorted(names) == ["alone", "fourth", "third"]
 
 
 def test_labelled_clips_only_are_refused(prepared: Path) -> None:
