@@ -144,8 +144,9 @@ def test_other_parts_of_labelled_recordings_are_left_out(tmp_path: Path) -> None
     def clip(name: str, parent: str | None, emotion: str | None, number: int) -> tuple[Clip, Any]:
         audio = np.full(1600, number, np.int16)
         sha256 = hashlib.sha256(audio.tobytes()).hexdigest()
-        about = Clip(clip_id=name, path=name, parent=parent, emotion=emotion, audio_sha256=sha256)
-        return about, audio
+        labels = {"parent": parent, "emotion": emotion}
+        measured = {"num_samples": len(audio), "audio_sha256": sha256}
+        return Clip(clip_id=name, path=name, **labels, **measured), audio
 
     write_corpus(
         tmp_path,
