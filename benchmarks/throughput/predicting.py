@@ -168,7 +168,7 @@ def measure_predicting(
             rows += _time(size, ways, audio_seconds, rounds)
         start_seconds = time_command(next(iter(clips)), work / chosen[0], work / "answers.csv")
     return Report(
-        audio=str(folder) if folder else "synthetic speech",
+        audio=folder.name if folder else "synthetic speech",
         num_files=len(clips),
         audio_seconds=audio_seconds,
         threads=torch.get_num_threads(),

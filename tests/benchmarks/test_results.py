@@ -24,7 +24,14 @@ README_ROWS = {
 }
 
 
-@pytest.mark.parametrize("folder", ["ravdess-speech-8", "random5-LEAKY"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "ravdess-speech-8",
+        "random5-LEAKY",
+        *("strategies", "augmentation", "label-efficiency", "self-training"),
+    ],
+)
 def test_the_predictions_give_the_committed_numbers(folder, tmp_path):
     loaded = load_results(RESULTS / folder)
     sections = score_all(loaded)
