@@ -17,6 +17,7 @@ from finetune.evaluate import load_classifier
 from finetune.events import TimelineModel
 from finetune.instances import WindowConfig
 from finetune.timeline import OverTime
+from finetune.trust import NEVER_SURE
 from ssl_audio.data.audio import Int16
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.errors import UserError
@@ -62,9 +63,7 @@ class Jury:
         self.rule = _average_rules(rules)
         if combination == "mode":  # no share of votes was seen when they learnt to be unsure
             self.rule = replace(self.rule, unsure_below=None)
-        self._moments = {
-            WindowConfig(**(member.config.windows or {})).moment_seconds for member in members
-        }
+        self._moments = {WindowConfig(**(member.config.windows or {})).moment for member in members}
         if combination == "mode" and self.rule.task == "multilabel":
             raise UserError("--combine mode: models of several classes a clip have no one vote")
 
@@ -118,18 +117,18 @@ class Jury:
         Raises:
             UserError: the models look at moments of different length.
         """
-        waveform = torch.from_numpy(samples)
-        found = [
-            member.probabilities_over_time(to_float(waveform.to(member.device)))
-            for member in self.members
-        ]
-        first = found[0]
         if len(self._moments) > 1:
             lengths = ", ".join(f"{one:g}" for one in sorted(self._moments))
             raise UserError(
                 "a timeline of several models needs moments of one length, and theirs are "
                 f"{lengths} s: predict with one of them"
             )
+        waveform = torch.from_numpy(samples)
+        found = [
+            member.probabilities_over_time(to_float(waveform.to(member.device)))
+            for member in self.members
+        ]
+        first = found[0]
         together = self.combine(np.stack([other.probabilities for other in found]))
         return OverTime(first.starts, first.ends, together.astype(np.float32))
 
@@ -179,8 +178,10 @@ def _average_rules(rules: Sequence[AnswerRule]) -> AnswerRule:
     first = rules[0]
     limits = [rule.thresholds or (0.5,) * len(first.classes) for rule in rules]
     moments = [rule.moment_thresholds or own for rule, own in zip(rules, limits, strict=True)]
-    # One that was never sure enough asks for certainty, not for more than that.
-    unsure = [min(rule.unsure_below, 1.0) for rule in rules if rule.unsure_below is not None]
+    unsure = [rule.unsure_below for rule in rules if rule.unsure_below is not None]
+    if not all(limit == NEVER_SURE for limit in unsure):
+        # One that was never sure enough asks for certainty, not for more than that.
+        unsure = [min(limit, 1.0) for limit in unsure]
     return replace(
         first,
         thresholds=tuple(np.mean(limits, axis=0).tolist()),

@@ -158,7 +158,7 @@ class AudioClassifier(PreTrainedModel):
         config = self.windows or WindowConfig()
         rate = self.encoder.config.sample_rate
         num_samples = torch.tensor([len(waveform)], device=waveform.device)
-        hop, window = (round(s * rate) for s in (config.moment_seconds, config.seconds))
+        hop, window = (round(s * rate) for s in (config.moment, config.seconds))
         windows = cut_windows(waveform[None], num_samples, window, hop)
         logits = self.head(self._embed_windows(windows)) / self.config.temperature
         judged = self.head.probabilities(logits).cpu().numpy()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
@@ -32,7 +33,7 @@ from ssl_audio.data.protocols import PROTOCOLS, open_protocol
 from ssl_audio.encoder import AudioEncoderFeatureExtractor
 from ssl_audio.errors import ConfigError, DataError
 from ssl_audio.run_record import git_commit, read_run_record, write_run_record
-from ssl_audio.session import Session, open_session
+from ssl_audio.session import FREE_TO_CHANGE, Session, open_session
 from ssl_audio.train_state import TrainState
 
 TYPICAL_SECONDS = 3.0
@@ -88,9 +89,15 @@ def _train_teacher(config: FinetuneConfig, output: Path, resume: bool) -> AudioC
     alone = config.model_copy(update={"self_training": None})
     if not (resume and (teacher / "run.json").exists()):
         finetune(alone, teacher, resume)
-    elif read_run_record(teacher)["config"] != alone.model_dump(mode="json"):
+    elif _fixed(read_run_record(teacher)["config"]) != _fixed(alone.model_dump(mode="json")):
         raise ConfigError(f"{teacher} was trained otherwise: choose another output folder")
     return load_classifier(teacher)
+
+
+def _fixed(config: dict[str, Any]) -> dict[str, Any]:
+    """What a run must keep to be gone on with."""
+    train = {name: value for name, value in config["train"].items() if name not in FREE_TO_CHANGE}
+    return {**config, "train": train}
 
 
 def _refuse_unusable(folds: Folds, fold: Fold) -> None:

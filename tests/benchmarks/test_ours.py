@@ -144,7 +144,7 @@ def test_self_training_leaves_out_what_is_labelled(tones, tone_corpus, tmp_path)
     system.fit(train, validation)
     (note,) = [note for note in system.notes if note.startswith("self-training")]
     num_new = len(tone_corpus) - len(train.labels) - len(validation.labels)
-    assert int(note.split()[2]) <= num_new and num_new == len(test.labels)
+    assert 0 < int(note.split()[2]) <= num_new and num_new == len(test.labels)
     assert system.saw(test)
 
 

@@ -46,7 +46,9 @@ def test_windows_leave_no_gap() -> None:
     with pytest.raises(ValueError, match="at most seconds = 1, or nobody hears"):
         WindowConfig(seconds=1.0, hop_seconds=1.5)
     with pytest.raises(ValueError, match="moment_seconds must be at most seconds = 0.2"):
-        WindowConfig(seconds=0.2, hop_seconds=0.1)
+        WindowConfig(seconds=0.2, hop_seconds=0.1, moment_seconds=0.3)
+    assert WindowConfig(seconds=0.2, hop_seconds=0.1).moment == 0.2
+    assert WindowConfig().moment == 0.25
 
 
 SIZES = [3, 1, 4]

@@ -344,6 +344,7 @@ def test_rules_of_several_models_meet_in_the_middle() -> None:
     assert rule(Ticking(unsure_below=0.4), Ticking()).unsure_below is None
     never = rule(Ticking(unsure_below=NEVER_SURE), Ticking(unsure_below=0.6))
     assert never.unsure_below == pytest.approx(0.8)
+    assert rule(Ticking(unsure_below=NEVER_SURE)).unsure_below == NEVER_SURE
     assert Jury([Ticking(unsure_below=0.4)], "mode").rule.unsure_below is None
 
 

@@ -61,6 +61,20 @@ def test_gender_and_emotion_are_learnt_together(
     factorises = torch.allclose(joint, product, atol=1e-4)
     # Tempering a product tempers both factors, so it stays one.
     assert factorises == (head == "gender-emotion")
+    scores = json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]
+    truth = [JOINT.index(label) for label in predictions.frame["label"]]
+    decided = joint.argmax(1)
+    right = [
+        JOINT[a].split("_")[0] == JOINT[b].split("_")[0]
+        for a, b in zip(truth, decided, strict=True)
+    ]
+    assert scores["test_gender_accuracy"] == pytest.approx(np.mean(right))
+    told = [
+        (JOINT[a].split("_")[1], JOINT[b].split("_")[1])
+        for a, b in zip(truth, decided, strict=True)
+    ]
+    recalls = [np.mean([b == name for a, b in told if a == name]) for name in {a for a, _ in told}]
+    assert scores["test_emotion_uar"] == pytest.approx(np.mean(recalls))
 
 
 def join(prepared: Path, tmp_path: Path) -> tuple[Path, Path]:

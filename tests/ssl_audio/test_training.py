@@ -37,12 +37,10 @@ def settings(prepared: Path, *more: str) -> list[str]:
     return [*data, *SMALL, *more]
 
 
-def start(
-    prepared: Path, output: Path, *more: str, processes: int = 1, resume: bool = False
-) -> Launched:
+def start(prepared: Path, output: Path, *more: str, resume: bool = False) -> Launched:
     sets = [part for item in settings(prepared, *more) for part in ("--set", item)]
     arguments = ["pretrain", *sets, "--output", str(output), *(["--resume"] if resume else [])]
-    return launch(arguments, output.with_suffix(".log"), processes)
+    return launch(arguments, output.with_suffix(".log"))
 
 
 def run(prepared: Path, output: Path, *more: str, resume: bool = False) -> None:

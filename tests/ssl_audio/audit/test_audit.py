@@ -137,7 +137,7 @@ def test_refuse_leaks(clips, fold):
     renamed = replace(leaky, protocol="some-2/random5")
     with pytest.raises(UserError, match=r"some-2/random5 fold 3 leaks \(shared_speakers\)"):
         refuse_leaks(clips, renamed, 3)
-    with pytest.raises(DataError, match="folds 1 to 5, asked for 9"):
+    with pytest.raises(DataError, match="the folds 1, 2, 3, 4, 5; asked for 9"):
         refuse_leaks(clips, renamed, 9)
 
 
