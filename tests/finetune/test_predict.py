@@ -502,7 +502,8 @@ def test_a_killed_process_is_gone_on_from(model: Path, audio: Path, tmp_path: Pa
         time.sleep(0.001)
     assert running.is_alive(), running.said()
     running.kill()
-    kept = len(partial.read_bytes().splitlines()) - 1
+    # Whole lines without the heading; the last one may have been torn by the kill.
+    kept = partial.read_bytes().count(b"\n") - 1
     assert 0 < kept < 1500 and not output.exists()
     done = run_command("finetune", *arguments)
     assert done.returncode == 0, done.stderr
