@@ -5,6 +5,9 @@ import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
+
+import torch
 
 _PROCESS = Path("/proc/self")
 
@@ -25,7 +28,38 @@ def peak_mebibytes() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def resident_mebibytes() -> float:
+class PeakMemory:
+    """The most that what runs in it holds above what was held before, in MiB.
+
+    Args:
+        device: whose memory: the GPU's own, or this process's.
+
+    Attributes:
+        mebibytes: known when it is left.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.mebibytes = 0.0
+
+    def __enter__(self) -> Self:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._before = torch.cuda.memory_allocated(self.device) / 2**20
+        else:
+            forget_peak()
+            self._before = _resident_mebibytes()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self.device) / 2**20
+        else:
+            peak = peak_mebibytes()
+        self.mebibytes = peak - self._before
+
+
+def _resident_mebibytes() -> float:
     """The memory that is held now; where the system does not tell, the most so far."""
     with suppress(OSError):
         lines = (_PROCESS / "status").read_text(encoding="utf-8").splitlines()

@@ -57,7 +57,12 @@ def pretrain(
     ] = 4,
     json: JsonOption = None,
 ) -> None:
-    """Training steps of ours beside ViTMAE and wav2vec 2.0 of the same width and depth."""
+    """Training steps of ours beside ViTMAE and wav2vec 2.0 of the same width and depth.
+
+    On a GPU, if there is one, with encoders of size base and clips of 10 s; else with tiny ones.
+    """
+    import torch
+
     from benchmarks.throughput.crops import write_long_corpus
     from benchmarks.throughput.pretraining import measure_pretraining
     from ssl_audio.data.prepared import PreparedCorpus
@@ -68,7 +73,8 @@ def pretrain(
             if corpus is not None
             else write_long_corpus(Path(folder) / "generated", 1)
         )
-        report = measure_pretraining(opened, batch_size, rounds, seconds)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        report = measure_pretraining(opened, batch_size, rounds, seconds, device)
     if json is not None:
         report.save(json)
     typer.echo(report.describe())

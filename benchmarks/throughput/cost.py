@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 
 from benchmarks.figures.style import (
     BLUE,
@@ -62,7 +63,10 @@ class Setting:
         """Ready to take steps, in bfloat16."""
         name = f"{self.objective}, {self.axis}, {self.clips} clips of {self.seconds:g} s"
         config = OBJECTIVES[self.objective]
-        return build_ours(corpus, name, self.size, config, self.clips, self.seconds, "bfloat16")
+        sizes = (self.clips, self.seconds)
+        return build_ours(
+            corpus, name, self.size, config, *sizes, "bfloat16", torch.device("cpu")
+        )
 
     def value(self, row: Row) -> float:
         """Where it lies on its axis."""

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from transformers import pipeline
 from transformers.utils import logging as transformers_logging
 
 import finetune.auto  # noqa: F401  lets a pipeline know our classifier
-from benchmarks.memory import forget_peak, peak_mebibytes, resident_mebibytes
+from benchmarks.memory import PeakMemory
 from benchmarks.throughput.recordings import render_samples
 from finetune.decoding import decode_file
 from finetune.evaluate import load_classifier
@@ -43,6 +43,7 @@ from ssl_audio.encoder import AudioEncoderFeatureExtractor
 from ssl_audio.encoder_config import SIZES, AudioEncoderConfig, Size
 from ssl_audio.errors import UserError
 from ssl_audio.progress import progress_bar
+from ssl_audio.run_record import git_commit, processor_name
 
 Floats = npt.NDArray[np.float64]
 Way = Callable[[], Floats]
@@ -105,6 +106,8 @@ class Report:
     start_seconds: float
     load_average: float
     rows: tuple[Row, ...]
+    processor: str = field(default_factory=processor_name)
+    git_commit: str | None = field(default_factory=git_commit)
 
     def describe(self) -> str:
         """A table for the terminal."""
@@ -275,14 +278,14 @@ def _time(size: Size, ways: dict[str, Way], audio_seconds: float, rounds: int) -
     with progress_bar((rounds + 1) * len(ways), f"predict, {size}", "run") as bar:
         for number in range(rounds + 1):
             for name, way in ways.items():
-                forget_peak()
-                before = resident_mebibytes()
-                wall, processor = time.perf_counter(), time.process_time()
-                answers[name] = way()
+                with PeakMemory(torch.device("cpu")) as peak:
+                    wall, processor = time.perf_counter(), time.process_time()
+                    answers[name] = way()
+                    wall, processor = time.perf_counter() - wall, time.process_time() - processor
                 if number:  # the first round warms up
-                    walls[name].append(time.perf_counter() - wall)
-                    processors[name].append(time.process_time() - processor)
-                    peaks[name] = max(peaks[name], peak_mebibytes() - before)
+                    walls[name].append(wall)
+                    processors[name].append(processor)
+                    peaks[name] = max(peaks[name], peak.mebibytes)
                 bar.update()
     return [
         Row(

@@ -8,18 +8,18 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.memory import forget_peak, peak_mebibytes, resident_mebibytes
+from benchmarks.memory import PeakMemory
 from benchmarks.throughput.rivals import (
-    NUM_PATCHES,
-    PICTURE_SECONDS,
     WAV2VEC2_FRAMES_PER_SECOND,
     build_vit_mae,
     build_wav2vec2,
@@ -38,8 +38,41 @@ from ssl_audio.progress import progress_bar
 from ssl_audio.run_record import git_commit, processor_name
 from ssl_audio.transformer import compile_blocks
 
-CLIP_SECONDS = 3.0
 LONGEST = 10**6
+PATCHES_PER_SECOND = 25
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is that a device is measured with.
+
+    Attributes:
+        size: of all encoders.
+        larger: ours again, in another size.
+        patches_a_side: of ViTMAE's pictures; our clips beside them have as many patches.
+        clip_seconds: of clips that are compared with no picture.
+        num_masks: of latent's rows.
+    """
+
+    size: Size
+    larger: tuple[Size, ...]
+    patches_a_side: int
+    clip_seconds: float
+    num_masks: tuple[int, ...]
+
+    @property
+    def num_patches(self) -> int:
+        """Of a picture."""
+        return self.patches_a_side**2
+
+    @property
+    def picture_seconds(self) -> float:
+        """Of the clip that has as many patches as a picture."""
+        return self.num_patches / PATCHES_PER_SECOND
+
+
+ON_CPU = Scale("tiny", ("small",), 9, 3.0, (1, 4, 8))
+ON_GPU = Scale("base", (), 16, 10.0, (1, 4, 16))
 
 
 @dataclass(frozen=True)
@@ -55,6 +88,7 @@ class System:
         seconds: of audio in a clip.
         tokens: that the encoder sees of a view.
         precision: of autocast.
+        device: where it learns.
         after_step: what follows an optimizer step.
         after_first: what follows the first of all steps, of which operations are counted.
     """
@@ -67,6 +101,7 @@ class System:
     seconds: float
     tokens: int
     precision: Precision
+    device: torch.device
     after_step: Callable[[int, int], None] = lambda step, max_steps: None
     after_first: Callable[[], None] = lambda: None
 
@@ -86,10 +121,10 @@ class Row:
         views_per_second: masked views of clips.
         flops_per_clip: floating-point operations of the model, forward and backward.
         share_of_matmul_peak: model FLOP/s over the best bfloat16 matrix product of its own shapes
-            in the same rounds.
+            in the same rounds; on a GPU what is known as MFU, against what was measured.
         data_wait_fraction: of the wall time.
-        peak_mebibytes: of its first step above what was resident before: activations, gradients
-            and the optimizer's state.
+        peak_mebibytes: of its first step above what was held before: activations, gradients and
+            the optimizer's state.
     """
 
     system: str
@@ -112,6 +147,7 @@ class Report:
     """Every system of one run."""
 
     threads: int
+    device: str
     rounds: int
     rows: tuple[Row, ...]
     processor: str = field(default_factory=processor_name)
@@ -120,7 +156,8 @@ class Report:
     def describe(self) -> str:
         """A table for the terminal."""
         lines = [
-            f"{self.threads} threads, {self.rounds} rounds; audio-seconds trained on per second",
+            f"{self.device}, {self.threads} threads, {self.rounds} rounds; "
+            "audio-seconds trained on per second",
             f"{'system':<42}{'audio-s/s':>10}{'slowest':>9}{'fastest':>9}{'clips/s':>9}"
             f"{'views/s':>9}{'of peak':>9}{'wait':>8}{'MiB':>7}",
         ]
@@ -139,50 +176,56 @@ class Report:
 
 
 def measure_pretraining(
-    corpus: PreparedCorpus, batch_size: int, rounds: int, seconds: float
+    corpus: PreparedCorpus, batch_size: int, rounds: int, seconds: float, device: torch.device
 ) -> Report:
-    """Times every system in turn.
+    """Times every system in turn, at the scale of the device.
 
     Args:
         corpus: prepared, for the crops of ours.
         batch_size: clips of a step.
         rounds: that count; one more warms up.
         seconds: that each system trains in a round, one step at least.
+        device: a CPU or a GPU.
     """
     keep_freed_memory()  # as our runs do; the others get it too
-    return time_systems(list_systems(corpus, batch_size), rounds, seconds)
+    scale = ON_CPU if device.type == "cpu" else ON_GPU
+    return time_systems(list_systems(corpus, scale, batch_size, device), rounds, seconds)
 
 
-def list_systems(corpus: PreparedCorpus, batch_size: int) -> list[System]:
-    """Ours and the others, the tiny size unless said."""
-    tiny = AudioEncoderConfig.of_size("tiny")
+def list_systems(
+    corpus: PreparedCorpus, scale: Scale, batch_size: int, device: torch.device
+) -> list[System]:
+    """Ours and the others, the scale's size unless said."""
+    shape = AudioEncoderConfig.of_size(scale.size)
+    build = partial(build_ours, corpus, batch_size=batch_size, device=device)
+    beside = partial(build, "masked", scale.size, MaskedConfig(), seconds=scale.picture_seconds)
     ours = MaskedConfig()
     half: Precision = "bfloat16"
     single: Precision = "float32"
-    visible = round(NUM_PATCHES * (1 - ours.mask_ratio))  # as shipped too, three quarters hidden
+    visible = round(scale.num_patches * (1 - ours.mask_ratio))  # as shipped too
     rows = [
-        build_ours(corpus, "masked", "tiny", ours, batch_size, PICTURE_SECONDS, half),
-        _compiled(build_ours(corpus, "masked", "tiny", ours, batch_size, PICTURE_SECONDS, half)),
-        build_ours(corpus, "masked", "tiny", ours, batch_size, PICTURE_SECONDS, single),
+        beside(precision=half),
+        _compiled(beside(precision=half)),
+        beside(precision=single),
     ]
     for precision in (half, single):
         short = "bf16" if precision == half else "f32"
         for decoder, which in ((ours, "our decoder"), (None, "as shipped")):
-            built = build_vit_mae(tiny, decoder, batch_size)
+            built = build_vit_mae(shape, decoder, batch_size, scale.patches_a_side, device)
             name = f"ViTMAE, {which}, {short}"
-            rows.append(_rival(name, *built, batch_size, visible, precision))
-        built = build_wav2vec2(tiny, batch_size, PICTURE_SECONDS)
-        frames = round(PICTURE_SECONDS * WAV2VEC2_FRAMES_PER_SECOND)
-        rows.append(_rival(f"wav2vec 2.0, {short}", *built, batch_size, frames, precision))
-    for masks in (1, 4, 8):
-        latent = LatentConfig(num_masks=masks)
-        name = f"latent, {masks} masks"
-        rows.append(build_ours(corpus, name, "tiny", latent, batch_size, CLIP_SECONDS, half))
-    rows.append(build_ours(corpus, "masked", "small", ours, batch_size, CLIP_SECONDS, half))
-    latent = LatentConfig(num_masks=4)
-    rows.append(
-        build_ours(corpus, "latent, 4 masks", "small", latent, batch_size, CLIP_SECONDS, half)
-    )
+            rows.append(_rival(name, *built, batch_size, scale, visible, precision, device))
+        built = build_wav2vec2(shape, batch_size, scale.picture_seconds, device)
+        frames = round(scale.picture_seconds * WAV2VEC2_FRAMES_PER_SECOND)
+        name = f"wav2vec 2.0, {short}"
+        rows.append(_rival(name, *built, batch_size, scale, frames, precision, device))
+    alone = partial(build, seconds=scale.clip_seconds, precision=half)
+    rows += [
+        alone(f"latent, {masks} masks", scale.size, LatentConfig(num_masks=masks))
+        for masks in scale.num_masks
+    ]
+    for size in scale.larger:
+        rows.append(alone("masked", size, ours))
+        rows.append(alone("latent, 4 masks", size, LatentConfig(num_masks=4)))
     return rows
 
 
@@ -194,12 +237,14 @@ def build_ours(
     batch_size: int,
     seconds: float,
     precision: Precision,
+    device: torch.device,
 ) -> System:
     """One of our objectives, fed from the prepared corpus as a run is."""
     shape = AudioEncoderConfig.of_size(size)
-    tokens = round(seconds * 25)
-    form = choose_attention(shape, tokens, torch.device("cpu"), precision)
-    objective = OBJECTIVES[config.kind](AudioEncoder(shape.with_attention(form)), config).train()
+    tokens = round(seconds * PATCHES_PER_SECOND)
+    form = choose_attention(shape, tokens, device, precision)
+    encoder = AudioEncoder(shape.with_attention(form))
+    objective = OBJECTIVES[config.kind](encoder, config).train().to(device)
     indices = np.flatnonzero(corpus.num_samples >= seconds * 16_000)
     stream = CropStream(corpus, indices, 0, seconds)
     sampler = StepSampler(batch_size, 1, 0, LONGEST, 0, 1)
@@ -209,7 +254,7 @@ def build_ours(
         started = time.perf_counter()
         if not loader:
             loader.append(iter(build_loader(stream, sampler, 0)))
-        batch = next(loader[0])
+        batch = send_to_device(next(loader[0]), device, non_blocking=True)
         waited = time.perf_counter() - started
         return objective(batch).loss, waited
 
@@ -218,7 +263,7 @@ def build_ours(
     title = f"ours, {name}, {size}, {short}"
     visible = round(tokens * (1 - config.mask_ratio))
     sizes = (batch_size, views, seconds, visible)
-    return System(title, objective, loss, *sizes, precision, objective.after_step)
+    return System(title, objective, loss, *sizes, precision, device, objective.after_step)
 
 
 def _compiled(system: System) -> System:
@@ -235,11 +280,13 @@ def _rival(
     module: nn.Module,
     loss: Callable[[], Tensor],
     batch_size: int,
+    scale: Scale,
     tokens: int,
     precision: Precision,
+    device: torch.device,
 ) -> System:
-    sizes = (batch_size, batch_size, PICTURE_SECONDS, tokens)
-    return System(name, module, lambda: (loss(), 0.0), *sizes, precision)
+    sizes = (batch_size, batch_size, scale.picture_seconds, tokens)
+    return System(name, module, lambda: (loss(), 0.0), *sizes, precision, device)
 
 
 def time_systems(systems: Sequence[System], rounds: int, seconds: float) -> Report:
@@ -260,7 +307,9 @@ def time_systems(systems: Sequence[System], rounds: int, seconds: float) -> Repo
                     trainer.waited = trainer.spent = 0.0
                 bar.update()
     rows = tuple(_row(trainer, times, peaks) for trainer in trainers)
-    return Report(torch.get_num_threads(), rounds, rows)
+    device = systems[0].device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return Report(torch.get_num_threads(), name, rounds, rows)
 
 
 class Trainer:
@@ -275,24 +324,23 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
         self.weights = [weight for group in groups for weight in group["params"]]
         self.waited = self.spent = 0.0
-        forget_peak()
-        before = resident_mebibytes()
-        with FlopCounterMode(display=False) as counter:
+        with PeakMemory(system.device) as peak, FlopCounterMode(display=False) as counter:
             self.step()
-        self.peak_mebibytes = peak_mebibytes() - before
+        self.peak_mebibytes = peak.mebibytes
         self.flops_per_clip = counter.get_total_flops() / system.clips
         system.after_first()
 
     def step(self) -> float:
         """One step; returns the seconds waited for its batch."""
         half = self.system.precision == "bfloat16"
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.autocast(self.system.device.type, torch.bfloat16, enabled=half):
             loss, waited = self.system.loss()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights, 3.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.system.after_step(1, LONGEST)
+        finish(self.system.device)
         return waited
 
     def run(self, seconds: float) -> float:
@@ -317,20 +365,31 @@ class Trainer:
         return spent / num_steps
 
 
+def finish(device: torch.device) -> None:
+    """Waits for what a GPU still computes, so that the clock counts it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def time_matmul(system: System, repeats: int = 3) -> float:
     """FLOP/s of the best bfloat16 matrix product with the shapes of the system's blocks."""
     config: Any = getattr(system.module, "encoder", system.module).config
     dim = config.hidden_size
     wide = getattr(config, "intermediate_size", 4 * dim)
     rows = max(64, system.views * system.tokens)
+    products = 1 if system.device.type == "cpu" else 20  # in a row: starting one takes a GPU long
+    make = partial(torch.randn, dtype=torch.bfloat16, device=system.device)
     best = 0.0
     for inner, outer in ((dim, wide), (wide, dim), (dim, 3 * dim)):
-        tokens = torch.randn(rows, inner, dtype=torch.bfloat16)
-        weight = torch.randn(inner, outer, dtype=torch.bfloat16)
+        tokens, weight = make(rows, inner), make(inner, outer)
         for _ in range(repeats):
+            finish(system.device)
             started = time.perf_counter()
-            _ = tokens @ weight
-            best = max(best, 2 * rows * inner * outer / (time.perf_counter() - started))
+            for _ in range(products):
+                _ = tokens @ weight
+            finish(system.device)
+            spent = time.perf_counter() - started
+            best = max(best, 2 * products * rows * inner * outer / spent)
     return best
 
 

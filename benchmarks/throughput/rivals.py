@@ -1,8 +1,8 @@
 """What a user would pretrain with instead: transformers' ViTMAE and wav2vec 2.0, built alike.
 
 They have the width, depth and heads of our encoder and begin with random weights. ViTMAE is given
-the same 81 patches of 256 log-mel values as a picture of 144 x 144 that is ready in memory, so that
-the front end costs it nothing.
+as many patches of 256 log-mel values as our clips have, as a square picture that is ready in
+memory, so that the front end costs it nothing.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,8 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import (
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.objectives.masked import MaskedConfig
 
-PICTURE_SIDE, PATCH_SIDE = 144, 16
-"""81 patches of 256 values, as many as 3.24 s have at 64 mel bands and 40 ms."""
-NUM_PATCHES = (PICTURE_SIDE // PATCH_SIDE) ** 2
-PICTURE_SECONDS = 3.24
+PATCH_SIDE = 16
+"""256 values, as many as 40 ms have at 64 mel bands."""
 WAV2VEC2_FRAMES_PER_SECOND = 50
 """All of them go through its transformer: what is masked is replaced, not left out."""
 
@@ -31,7 +29,11 @@ Loss = Callable[[], Tensor]
 
 
 def build_vit_mae(
-    shape: AudioEncoderConfig, decoder: MaskedConfig | None, batch_size: int
+    shape: AudioEncoderConfig,
+    decoder: MaskedConfig | None,
+    batch_size: int,
+    patches_a_side: int,
+    device: torch.device,
 ) -> tuple[nn.Module, Loss]:
     """A masked autoencoder of pictures, and its loss on a batch.
 
@@ -40,7 +42,10 @@ def build_vit_mae(
         decoder: size of the decoder and share of hidden patches; None is as shipped (8 blocks of
             512, three quarters hidden).
         batch_size: pictures.
+        patches_a_side: of a picture.
+        device: of weights and pictures.
     """
+    side = patches_a_side * PATCH_SIDE
     sizes: dict[str, Any] = {}
     if decoder is not None:
         sizes = {
@@ -55,19 +60,19 @@ def build_vit_mae(
         num_hidden_layers=shape.num_hidden_layers,
         num_attention_heads=shape.num_attention_heads,
         intermediate_size=shape.mlp_ratio * shape.hidden_size,
-        image_size=PICTURE_SIDE,
+        image_size=side,
         patch_size=PATCH_SIDE,
         num_channels=1,
         norm_pix_loss=True,
         **sizes,
     )
-    model = ViTMAEForPreTraining(config).train()
-    pictures = torch.randn(batch_size, 1, PICTURE_SIDE, PICTURE_SIDE)
+    model = ViTMAEForPreTraining(config).train().to(device)
+    pictures = torch.randn(batch_size, 1, side, side, device=device)
     return model, lambda: model(pictures).loss
 
 
 def build_wav2vec2(
-    shape: AudioEncoderConfig, batch_size: int, seconds: float
+    shape: AudioEncoderConfig, batch_size: int, seconds: float, device: torch.device
 ) -> tuple[nn.Module, Loss]:
     """wav2vec 2.0 with its contrastive loss, masks and negatives drawn as its authors do."""
     config = Wav2Vec2Config(
@@ -77,8 +82,8 @@ def build_wav2vec2(
         intermediate_size=shape.mlp_ratio * shape.hidden_size,
         layerdrop=0.0,
     )
-    model = Wav2Vec2ForPreTraining(config).train()
-    waveform = torch.randn(batch_size, round(seconds * 16_000))
+    model = Wav2Vec2ForPreTraining(config).train().to(device)
+    waveform = torch.randn(batch_size, round(seconds * 16_000), device=device)
     length = int(model._get_feat_extract_output_lengths(waveform.shape[1]))
 
     def loss() -> Tensor:
@@ -86,8 +91,8 @@ def build_wav2vec2(
         negatives = _sample_negative_indices((batch_size, length), config.num_negatives, masked)
         output = model(
             waveform,
-            mask_time_indices=torch.from_numpy(masked),
-            sampled_negative_indices=torch.from_numpy(np.asarray(negatives)),
+            mask_time_indices=torch.from_numpy(masked).to(device),
+            sampled_negative_indices=torch.from_numpy(np.asarray(negatives)).to(device),
         )
         return output.loss / masked.sum()
 

@@ -1,17 +1,27 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.throughput.pretraining import System, build_ours, time_systems
+from benchmarks.throughput.pretraining import (
+    ON_CPU,
+    ON_GPU,
+    Scale,
+    System,
+    build_ours,
+    list_systems,
+    time_systems,
+)
 from benchmarks.throughput.rivals import build_vit_mae, build_wav2vec2
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.run_record import git_commit
 
+CPU = torch.device("cpu")
 SHAPE = AudioEncoderConfig(hidden_size=32, num_attention_heads=2, num_hidden_layers=2)
 
 
@@ -31,7 +41,8 @@ class Product(nn.Module):
 def test_rates_and_operations_are_those_of_the_steps(tmp_path: Path) -> None:
     product = Product()
     before = product.layer.weight.detach().clone()
-    system = System("product", product, lambda: (product.loss(), 0.0), 8, 16, 2.0, 4, "float32")
+    sizes = (8, 16, 2.0, 4)
+    system = System("product", product, lambda: (product.loss(), 0.0), *sizes, "float32", CPU)
     report = time_systems([system], rounds=3, seconds=0.01)
     (row,) = report.rows
     # Forward and the weight's gradient: two products of 2 * 8 * 32 * 128; none for the input.
@@ -50,16 +61,26 @@ def test_rates_and_operations_are_those_of_the_steps(tmp_path: Path) -> None:
 
 def test_ours_is_fed_from_the_corpus(prepared: Path) -> None:
     corpus = PreparedCorpus.load(prepared)
-    system = build_ours(corpus, "masked", "tiny", MaskedConfig(num_masks=2), 2, 0.4, "float32")
+    system = build_ours(corpus, "masked", "tiny", MaskedConfig(num_masks=2), 2, 0.4, "float32", CPU)
     losses = [system.loss() for _ in range(2)]
     assert all(torch.isfinite(loss) and waited > 0 for loss, waited in losses)
     assert losses[0][0] != losses[1][0] and system.views == 4
 
 
+def test_the_table_of_a_gpu_has_the_rows_of_a_cpu_at_its_own_scale(prepared: Path) -> None:
+    corpus = PreparedCorpus.load(prepared)
+    small = replace(ON_GPU, size="tiny", patches_a_side=2, clip_seconds=0.4)
+    names = [system.name for system in list_systems(corpus, small, 2, CPU)]
+    wanted = [system.name for system in list_systems(corpus, ON_CPU, 2, CPU)]
+    assert [name.replace("16 masks", "8 masks") for name in names] == wanted[:-2]
+
+
 @pytest.mark.parametrize("decoder", [None, MaskedConfig(decoder_dim=24, decoder_heads=2)])
-def test_vit_mae_gets_as_many_patches_as_ours(decoder: MaskedConfig | None) -> None:
-    model, loss = build_vit_mae(SHAPE, decoder, batch_size=2)
-    assert model.vit.embeddings.patch_embeddings.num_patches == 81
+@pytest.mark.parametrize("scale", [ON_CPU, ON_GPU])
+def test_vit_mae_gets_as_many_patches_as_ours(decoder: MaskedConfig | None, scale: Scale) -> None:
+    model, loss = build_vit_mae(SHAPE, decoder, 2, scale.patches_a_side, CPU)
+    patches = model.vit.embeddings.patch_embeddings.num_patches
+    assert patches == round(25 * scale.picture_seconds) == (81 if scale is ON_CPU else 256)
     assert model.config.patch_size**2 * model.config.num_channels == 64 * 4
     layers, width = (8, 512) if decoder is None else (2, 24)
     assert len(model.decoder.decoder_layers) == layers
@@ -68,7 +89,7 @@ def test_vit_mae_gets_as_many_patches_as_ours(decoder: MaskedConfig | None) -> N
 
 
 def test_wav2vec2_learns_from_masked_audio() -> None:
-    model, loss = build_wav2vec2(SHAPE, batch_size=2, seconds=1.0)
+    model, loss = build_wav2vec2(SHAPE, batch_size=2, seconds=1.0, device=CPU)
     value = loss()
     value.backward()
     assert torch.isfinite(value) and model.wav2vec2.masked_spec_embed.grad.abs().sum() > 0
