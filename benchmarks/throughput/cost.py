@@ -64,9 +64,7 @@ class Setting:
         name = f"{self.objective}, {self.axis}, {self.clips} clips of {self.seconds:g} s"
         config = OBJECTIVES[self.objective]
         sizes = (self.clips, self.seconds)
-        return build_ours(
-            corpus, name, self.size, config, *sizes, "bfloat16", torch.device("cpu")
-        )
+        return build_ours(corpus, name, self.size, config, *sizes, "bfloat16", torch.device("cpu"))
 
     def value(self, row: Row) -> float:
         """Where it lies on its axis."""
