@@ -1,5 +1,6 @@
 """run.json: what a run was, so that its numbers can be traced and made again."""
 
+import hashlib
 import json
 import os
 import platform
@@ -101,6 +102,16 @@ def processor_name() -> str:
 
 
 @cache
+@cache
+def code_sha256(*folders: Path) -> str:
+    """Of every Python file in folders: what other code has kept may not be what this one finds."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def git_commit() -> str | None:
     """Of the checkout that this package runs from; None in an installed wheel.
 

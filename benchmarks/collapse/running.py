@@ -1,5 +1,6 @@
-"""Runs every case with every seed; each run is a file, and what is there is kept."""
+"""Runs every case with every seed; each run is a file, and what is there of this code is kept."""
 
+import hashlib
 import json
 import os
 import time
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import ssl_audio
 from benchmarks.collapse.case import Case
 from benchmarks.collapse.config import CollapseConfig
 from benchmarks.collapse.failures import list_failures
@@ -18,7 +20,7 @@ from benchmarks.results import slug
 from ssl_audio.data.prepared import PreparedCorpus, write_corpus
 from ssl_audio.data.synthetic import SyntheticSettings, synthesise
 from ssl_audio.progress import with_progress
-from ssl_audio.run_record import write_run_record
+from ssl_audio.run_record import code_sha256, write_run_record
 
 Half = Literal["setting", "reported"]
 
@@ -34,8 +36,11 @@ class Planned:
 
     @property
     def name(self) -> str:
-        """Of its file."""
-        return f"{self.half}__{slug(self.corpus.name)}__{slug(self.case.cause)}__{self.seed}"
+        """Of its file: other for other audio or other code."""
+        code = code_sha256(Path(ssl_audio.__file__).parent, Path(__file__).parent)
+        key = hashlib.sha256(f"{code} {self.corpus.fingerprint}".encode()).hexdigest()[:16]
+        which = (self.half, slug(self.corpus.name), slug(self.case.cause), str(self.seed), key)
+        return "__".join(which)
 
 
 def run_collapse(config: CollapseConfig, output: Path) -> str:

@@ -1,13 +1,17 @@
 """Reads checkpoints by probes on development protocols; each reading is kept in a file."""
 
+import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
+import ssl_audio
 from benchmarks.curves.config import CurvesConfig
 from benchmarks.curves.picture import UNTRAINED, draw_curves
 from benchmarks.protocol import PROTOCOLS
@@ -31,7 +35,7 @@ from ssl_audio.pool import open_pool
 from ssl_audio.pretrain import PretrainConfig
 from ssl_audio.probes import Floats, ProbeName, embed_levels, probe, rank_me
 from ssl_audio.progress import with_progress
-from ssl_audio.run_record import read_run_record
+from ssl_audio.run_record import code_sha256, read_run_record, write_run_record
 
 ENCODER_WEIGHTS = "encoder."
 """How the names of an objective's weights begin that are its encoder's."""
@@ -97,8 +101,9 @@ def read_curves(config: CurvesConfig, output: Path) -> str:
             "runs and corpora: name them, e.g. --set 'runs={masked: runs/masked}' "
             "--set 'corpora={runs/emodb: emodb-4/loso10}'"
         )
+    start = time.monotonic()
     (output / "readings").mkdir(parents=True, exist_ok=True)
-    tables = []
+    tables, fingerprints = [], []
     for folder, name in config.corpora.items():
         opened = open_protocol(name, [PreparedCorpus.load(folder)], PROTOCOLS)
         if not opened.development:
@@ -106,22 +111,45 @@ def read_curves(config: CurvesConfig, output: Path) -> str:
                 f"{name} is no development protocol: what is seen of its test clips while "
                 "objectives are chosen makes its figures too good"
             )
-        tables.append(_keep(output, f"log-mel-statistics__{slug(name)}", _read_log_mel(opened)))
+        fingerprints.append(opened.corpus.fingerprint)
+        keep = partial(_keep, output / "readings", slug(name))
+        tables.append(keep("log-mel-statistics", _key(opened), _read_log_mel(opened)))
         any_run = next(iter(config.runs.values()))
-        untrained = _read_run(UNTRAINED, any_run, [0], opened, config)
-        tables.append(_keep(output, f"{UNTRAINED}__{slug(name)}", untrained))
-        for run, path in config.runs.items():
-            steps = _choose_steps(path, config.checkpoints)
-            read = _read_run(run, path, steps, opened, config)
-            tables.append(_keep(output, f"{slug(run)}__{slug(name)}", read))
+        for run, path, steps in (
+            (UNTRAINED, any_run, [0]),
+            *((run, at, _choose_steps(at, config.checkpoints)) for run, at in config.runs.items()),
+        ):
+            how = (config.levels, config.probes, config.precision)
+            key = _key(opened, steps, *how, read_run_record(path))
+            tables.append(keep(slug(run), key, _read_run(run, path, steps, opened, config)))
     table = pd.concat(tables, ignore_index=True)
     table.to_csv(output / "learning_curves.csv", index=False, float_format="%.6g")
     pictures = draw_curves(table, output)
+    write_run_record(
+        output,
+        command="benchmarks curves",
+        config=config,
+        seed=int(table["seed"].max()),
+        device="cpu",
+        choices={},
+        data_fingerprint=" ".join(fingerprints),
+        wall_seconds=time.monotonic() - start,
+        metrics={},
+    )
     return "\n".join(f"{path}" for path in (output / "learning_curves.csv", *pictures))
 
 
-def _keep(output: Path, stem: str, readings: Iterator[Reading]) -> pd.DataFrame:
-    path = output / "readings" / f"{stem}.csv"
+def _key(protocol: OpenProtocol, *settings: object) -> str:
+    """Equal where the same code reads the same states of the same runs on the same clips."""
+    code = code_sha256(Path(ssl_audio.__file__).parent, Path(__file__).parent)
+    facts = (code, protocol.corpus.fingerprint, protocol.folds, *settings)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _keep(
+    folder: Path, protocol: str, run: str, key: str, readings: Iterator[Reading]
+) -> pd.DataFrame:
+    path = folder / f"{run}__{protocol}__{key}.csv"
     if not path.is_file():
         aside = path.with_suffix(".partial")
         pd.DataFrame([asdict(reading) for reading in readings]).to_csv(aside, index=False)

@@ -64,6 +64,16 @@ def test_halves_share_neither_causes_nor_seeds(corpus):
     assert len(planned) - len(failures) >= 20
 
 
+def test_runs_of_other_audio_or_code_are_not_taken_for_these(corpus, monkeypatch):
+    case = CASES["masked"]
+    name = Planned(case, corpus, 4, "reported").name
+    assert name == Planned(case, corpus, 4, "reported").name
+    other = replace(corpus, fingerprint="other")
+    assert Planned(case, other, 4, "reported").name != name
+    monkeypatch.setattr("benchmarks.collapse.running.code_sha256", lambda *_: "other")
+    assert Planned(case, corpus, 4, "reported").name != name
+
+
 def verdict(step: int | None, level: str, levels: str = "target", half: str = "reported"):
     return Verdict(
         half, "synthetic", "cause", "latent", levels, 0, 10, level, step, "said", 2.0, 1.0

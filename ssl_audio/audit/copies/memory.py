@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 from ssl_audio.audit.copies.finding import Copy
 from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.run_record import code_sha256
 
 
 def recall(corpus: PreparedCorpus) -> tuple[Copy, ...] | None:
@@ -34,16 +34,7 @@ def remember(corpus: PreparedCorpus, copies: Sequence[Copy]) -> None:
 
 
 def _path(corpus: PreparedCorpus) -> Path:
-    digest = hashlib.sha256(_code().encode())
+    digest = hashlib.sha256(code_sha256(Path(__file__).parent).encode())
     for clip in sorted(corpus.clips, key=lambda clip: clip.clip_id):
         digest.update(f"{json.dumps((clip.clip_id, clip.audio_sha256))}\n".encode())
     return corpus.root / "copies" / f"{digest.hexdigest()[:16]}.json"
-
-
-@cache
-def _code() -> str:
-    """sha256 of the code that searches: other code may find something else."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

@@ -57,6 +57,9 @@ def test_readings_and_picture(run: Path, prepared: Path, tmp_path: Path, monkeyp
     assert len(said.splitlines()) == 3
     monkeypatch.setattr("benchmarks.curves.reading.embed_levels", lambda *_: pytest.fail("again"))
     assert read_curves(config, tmp_path / "out") == said
+    other = config.model_copy(update={"levels": (0, 6)})
+    with pytest.raises(pytest.fail.Exception, match="again"):
+        read_curves(other, tmp_path / "out")
 
 
 def test_only_development_protocols_are_read(run: Path, prepared: Path, tmp_path: Path) -> None:
