@@ -26,6 +26,7 @@ class WindowConfig(Config):
         hop_seconds: from the start of one to that of the next.
         moment_seconds: the same where it is asked what is heard when, a timeline is no finer; None
             is a quarter of a second, or ``seconds`` if that is less.
+        pause_seconds: silence that parts what is judged together there; None parts nothing.
         combination: from the windows' probabilities to the clip's. ``noisy_or``, the probability
             that not all windows lack a class, needs a multilabel head.
     """
@@ -33,6 +34,7 @@ class WindowConfig(Config):
     seconds: float = Field(default=2.0, ge=0.1, le=30)
     hop_seconds: float = Field(default=1.0, ge=0.05, le=30)
     moment_seconds: float | None = Field(default=None, ge=0.05, le=30)
+    pause_seconds: float | None = Field(default=0.5, gt=0)
     combination: CombinationName = "mean"
 
     @model_validator(mode="after")

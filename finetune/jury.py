@@ -63,7 +63,8 @@ class Jury:
         self.rule = _average_rules(rules)
         if combination == "mode":  # no share of votes was seen when they learnt to be unsure
             self.rule = replace(self.rule, unsure_below=None)
-        self._moments = {WindowConfig(**(member.config.windows or {})).moment for member in members}
+        windows = [WindowConfig(**(member.config.windows or {})) for member in members]
+        self._moments = {(config.moment, config.pause_seconds) for config in windows}
         if combination == "mode" and self.rule.task == "multilabel":
             raise UserError("--combine mode: models of several classes a clip have no one vote")
 
@@ -115,13 +116,12 @@ class Jury:
         """Of one clip, (samples,) int16 at 16 kHz.
 
         Raises:
-            UserError: the models look at moments of different length.
+            UserError: the models look at other moments.
         """
         if len(self._moments) > 1:
-            lengths = ", ".join(f"{one:g}" for one in sorted(self._moments))
             raise UserError(
-                "a timeline of several models needs moments of one length, and theirs are "
-                f"{lengths} s: predict with one of them"
+                "a timeline of several models needs the same moments, and theirs differ in "
+                "windows.moment_seconds or windows.pause_seconds: predict with one of them"
             )
         waveform = torch.from_numpy(samples)
         found = [

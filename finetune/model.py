@@ -1,17 +1,22 @@
 """AudioClassifier: an encoder, a pooling and a head as one transformers model."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from finetune.heads import build_head
 from finetune.instances import Combination, WindowConfig, Windows, cut_windows
 from finetune.levels import LevelMixture, LevelName
+from finetune.moments import place_moments
+from finetune.pauses import cut_at_pauses
 from finetune.timeline import OverTime
 from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput, PatchedAudio
 from ssl_audio.encoder_config import AudioEncoderConfig, refuse_unknown_keys
@@ -151,25 +156,36 @@ class AudioClassifier(PreTrainedModel):
     def probabilities_over_time(self, waveform: Tensor) -> OverTime:
         """What is heard when: the mean over the windows in which a moment lies.
 
+        No window reaches over a pause: what is said before and after it is judged apart.
+
         Args:
             waveform: (samples,) float32. A classifier of whole clips judges windows of the default
                 length.
         """
         config = self.windows or WindowConfig()
         rate = self.encoder.config.sample_rate
-        num_samples = torch.tensor([len(waveform)], device=waveform.device)
+        edges = cut_at_pauses(waveform, rate, config.pause_seconds)
         hop, window = (round(s * rate) for s in (config.moment, config.seconds))
-        windows = cut_windows(waveform[None], num_samples, window, hop)
-        logits = self.head(self._embed_windows(windows)) / self.config.temperature
-        judged = self.head.probabilities(logits).cpu().numpy()
-        starts = np.arange(0, len(waveform), hop)
-        # A moment is in the windows that begin no later and end after the moment's start.
-        last = np.minimum(np.arange(len(starts)), len(judged) - 1)
-        first = np.maximum(np.arange(len(starts)) + 1 - -(-window // hop), 0)
-        sums = np.concatenate([np.zeros((1, judged.shape[1])), judged.cumsum(0, dtype=np.float64)])
-        over_time = (sums[last + 1] - sums[first]) / (last + 1 - first)[:, None]
-        ends = np.minimum(starts + hop, len(waveform))
-        return OverTime(starts / rate, ends / rate, over_time.astype(np.float32))
+        stretches = [place_moments(*ends, window, hop) for ends in pairwise(edges)]
+        judged = self._judge_windows(waveform, np.concatenate([m.windows for m in stretches]))
+        counts = np.cumsum([len(m.windows) for m in stretches])[:-1]
+        parts = zip(stretches, np.split(judged, counts), strict=True)
+        over_time = np.concatenate([moments.average(part) for moments, part in parts])
+        starts, ends = np.concatenate([moments.edges for moments in stretches]).T / rate
+        return OverTime(starts, ends, over_time.astype(np.float32))
+
+    def _judge_windows(
+        self, waveform: Tensor, windows: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """(windows, classes) probabilities of (windows, 2) stretches of a clip."""
+        judged = []
+        for first in range(0, len(windows), _WINDOWS_AT_ONCE):
+            some = windows[first : first + _WINDOWS_AT_ONCE]
+            cut = pad_sequence([waveform[start:end] for start, end in some.tolist()], True)
+            lengths = torch.from_numpy(some[:, 1] - some[:, 0]).to(waveform.device)
+            logits = self.head(self.embed(cut, lengths)) / self.config.temperature
+            judged.append(self.head.probabilities(logits))
+        return torch.cat(judged).cpu().numpy()
 
     def _embed_windows(self, windows: Windows) -> Tensor:
         parts = zip(

@@ -301,7 +301,7 @@ def test_several_models_are_averaged(
         predict([audio], [model, strange], tmp_path / "no.csv")
     use(monkeypatch, Ticking(8000), Ticking(4000))
     path = write_levels(tmp_path / "a.wav", 0.75)
-    with pytest.raises(UserError, match="needs moments of one length"):
+    with pytest.raises(UserError, match="needs the same moments"):
         predict([path], [Path("any")], tmp_path / "no.csv", "timeline")
     use(monkeypatch, Ticking(), Ticking())
     predict([path], [Path("any")], tmp_path / "out.csv", "timeline")

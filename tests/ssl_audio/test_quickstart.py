@@ -281,7 +281,11 @@ def test_a_whole_run_from_another_folder(tmp_path):
         leaks = {row["system"]: row["leak"] for row in csv.DictReader(file)}
     systems = set(leaks)
     assert set(leaks.values()) == {""}, "it pretrains on training speakers alone"
-    assert {"Chance", "Ours, pretrained", "Ours, from scratch"} <= systems and len(systems) == 8
+    assert {
+        "Chance",
+        "Ours, pretrained, head first",
+        "Ours, from scratch, head first",
+    } <= systems and len(systems) == 8
     end = run.stdout[run.stdout.index("What was learnt") :].splitlines()
     assert "  Tested on 6 clips of 1 speaker, one fold, one seed: indicative only." in end
     again = shlex.split(end[-1], comments=True)
