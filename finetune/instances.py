@@ -27,6 +27,8 @@ class WindowConfig(Config):
         moment_seconds: the same where it is asked what is heard when, a timeline is no finer; None
             is a quarter of a second, or ``seconds`` if that is less.
         pause_seconds: silence that parts what is judged together there; None parts nothing.
+        phrase_seconds: what is said between two pauses is judged whole there, as one moment, if it
+            lasts no longer.
         combination: from the windows' probabilities to the clip's. ``noisy_or``, the probability
             that not all windows lack a class, needs a multilabel head.
     """
@@ -35,6 +37,7 @@ class WindowConfig(Config):
     hop_seconds: float = Field(default=1.0, ge=0.05, le=30)
     moment_seconds: float | None = Field(default=None, ge=0.05, le=30)
     pause_seconds: float | None = Field(default=0.5, gt=0)
+    phrase_seconds: float = Field(default=5.0, ge=0, le=30)
     combination: CombinationName = "mean"
 
     @model_validator(mode="after")

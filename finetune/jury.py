@@ -64,7 +64,7 @@ class Jury:
         if combination == "mode":  # no share of votes was seen when they learnt to be unsure
             self.rule = replace(self.rule, unsure_below=None)
         windows = [WindowConfig(**(member.config.windows or {})) for member in members]
-        self._moments = {(config.moment, config.pause_seconds) for config in windows}
+        self._moments = {(one.moment, one.pause_seconds, one.phrase_seconds) for one in windows}
         if combination == "mode" and self.rule.task == "multilabel":
             raise UserError("--combine mode: models of several classes a clip have no one vote")
 
@@ -121,7 +121,7 @@ class Jury:
         if len(self._moments) > 1:
             raise UserError(
                 "a timeline of several models needs the same moments, and theirs differ in "
-                "windows.moment_seconds or windows.pause_seconds: predict with one of them"
+                "windows.moment_seconds, pause_seconds or phrase_seconds: predict with one of them"
             )
         waveform = torch.from_numpy(samples)
         found = [

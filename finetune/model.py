@@ -154,9 +154,10 @@ class AudioClassifier(PreTrainedModel):
 
     @torch.no_grad()
     def probabilities_over_time(self, waveform: Tensor) -> OverTime:
-        """What is heard when: the mean over the windows in which a moment lies.
+        """What is heard when: each phrase between two pauses is judged apart.
 
-        No window reaches over a pause: what is said before and after it is judged apart.
+        A short phrase is one moment; a moment of a longer one has the mean over the windows of the
+        phrase in which it lies.
 
         Args:
             waveform: (samples,) float32. A classifier of whole clips judges windows of the default
@@ -165,13 +166,14 @@ class AudioClassifier(PreTrainedModel):
         config = self.windows or WindowConfig()
         rate = self.encoder.config.sample_rate
         edges = cut_at_pauses(waveform, rate, config.pause_seconds)
-        hop, window = (round(s * rate) for s in (config.moment, config.seconds))
-        stretches = [place_moments(*ends, window, hop) for ends in pairwise(edges)]
-        judged = self._judge_windows(waveform, np.concatenate([m.windows for m in stretches]))
-        counts = np.cumsum([len(m.windows) for m in stretches])[:-1]
-        parts = zip(stretches, np.split(judged, counts), strict=True)
-        over_time = np.concatenate([moments.average(part) for moments, part in parts])
-        starts, ends = np.concatenate([moments.edges for moments in stretches]).T / rate
+        lengths = (config.seconds, config.moment, config.phrase_seconds)
+        samples = [round(seconds * rate) for seconds in lengths]
+        phrases = [place_moments(*ends, *samples) for ends in pairwise(edges)]
+        judged = self._judge_windows(waveform, np.concatenate([p.windows for p in phrases]))
+        counts = np.cumsum([len(phrase.windows) for phrase in phrases])[:-1]
+        parts = zip(phrases, np.split(judged, counts), strict=True)
+        over_time = np.concatenate([phrase.average(part) for phrase, part in parts])
+        starts, ends = np.concatenate([phrase.edges for phrase in phrases]).T / rate
         return OverTime(starts, ends, over_time.astype(np.float32))
 
     def _judge_windows(

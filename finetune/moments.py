@@ -1,4 +1,4 @@
-"""The moments of a stretch of a clip, and the windows that are judged for them."""
+"""The moments of a phrase, and the windows that are judged for them."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Of one stretch.
+    """Of one phrase.
 
     Attributes:
         edges: (moments, 2) int64 samples, without gap or overlap.
@@ -32,15 +32,18 @@ class Moments:
         return mean / (self.last + 1 - self.first)[:, None]
 
 
-def place_moments(start: int, end: int, window: int, hop: int) -> Moments:
+def place_moments(start: int, end: int, window: int, hop: int, longest: int) -> Moments:
     """Moments and windows from one sample to another; the last ones may be shorter.
 
     Args:
-        start: first sample of the stretch.
+        start: first sample of the phrase.
         end: the one after its last.
         window: samples of a window.
         hop: samples of a moment, and from one window to the next.
+        longest: a phrase of so many samples is one moment, judged whole.
     """
+    if end - start <= longest:
+        window = hop = end - start
     places = np.arange(start, end, hop)
     num_windows = 1 + max(0, -(-(end - start - window) // hop))
     windows = places[:num_windows]

@@ -44,7 +44,7 @@ def test_silence_and_speech_without_a_pause_stay_whole(waveform):
     share=st.floats(0.05, 1),
 )
 def test_moments_and_windows_cover_a_stretch(start, length, window, share):
-    moments = place_moments(start, start + length, window, max(1, round(share * window)))
+    moments = place_moments(start, start + length, window, max(1, round(share * window)), 0)
     edges, windows = moments.edges, moments.windows
     assert edges[0, 0] == start and edges[-1, 1] == start + length
     assert all(one[1] == two[0] for one, two in pairwise(edges))
@@ -56,8 +56,22 @@ def test_moments_and_windows_cover_a_stretch(start, length, window, share):
         assert (one, other) == (holding[0], holding[-1])
 
 
-def test_no_window_reaches_over_a_pause():
-    classifier = build_classifier(windows={"seconds": 1.0, "hop_seconds": 0.5})
+def test_a_short_phrase_is_judged_whole():
+    phrase = place_moments(100, 180, 20, 5, longest=80)
+    assert phrase.edges.tolist() == phrase.windows.tolist() == [[100, 180]]
+    assert len(place_moments(100, 181, 20, 5, longest=80).edges) == 17
+    classifier = build_classifier()
+    waveform = speak(1.3, -0.6, 2.1)
+    found = classifier.probabilities_over_time(waveform)
+    assert len(found.starts) == 2 and found.ends[-1] == pytest.approx(4.0)
+    first = classifier.probabilities(waveform[None, : round(found.ends[0] * RATE)])[0]
+    np.testing.assert_allclose(found.probabilities[0], first.detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("phrase_seconds", [0.0, 2.0, 5.0])
+def test_no_window_reaches_over_a_pause(phrase_seconds):
+    windows = {"seconds": 1.0, "hop_seconds": 0.5, "phrase_seconds": phrase_seconds}
+    classifier = build_classifier(windows=windows)
     one, other = speak(1.3, -0.4), speak(-0.4, 2.1)
     whole = classifier.probabilities_over_time(torch.cat([one, other]))
     apart = [classifier.probabilities_over_time(part) for part in (one, other)]
