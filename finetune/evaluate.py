@@ -1,6 +1,6 @@
 """Predictions of a classifier on prepared clips, and what they are worth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from finetune.group_scores import score_groups
 from finetune.labels import LABEL_SPACES, LabelSpace
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.multilabel_metrics import f1_by_class
+from ssl_audio.data.corpora.joined import utterance_ids
 from ssl_audio.data.manifest import Clip, read_manifest
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.protocols import PROTOCOLS, open_protocol
@@ -110,8 +111,9 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
     """Prints a model's scores on the labelled clips of a corpus, or on one fold's test clips.
 
     Of joined clips also how well it finds what is heard when, if ``utterances`` is the prepared
-    corpus that they were made from. Says how many of these clips the model learnt from: then the
-    scores are not honest ones.
+    corpus that they were made from; of a model that tells one class a clip only that, on all clips
+    without an utterance that it learnt from or was chosen by. Says how many of these clips the
+    model learnt from: then the scores are not honest ones.
 
     Raises:
         UserError: no model, no prepared corpus, or no clip with one of the model's classes.
@@ -120,6 +122,12 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
     config = classifier.config
     labels = LABEL_SPACES[config.task](tuple(config.classes))
     loaded = PreparedCorpus.load(prepared)
+    if utterances is not None and classifier.head.exclusive and fold is None:
+        source = PreparedCorpus.load(utterances)
+        unheard = _find_unheard(model, loaded, source)
+        print(f"{'clips':20} {len(unheard)}")
+        _print_events(score_timeline(classifier, loaded, source, unheard))
+        return
     corpus, indices = _choose_clips(model, loaded, config.task, labels.classes, fold)
     if not len(indices):
         raise UserError(f"{prepared} has no clips labelled {', '.join(labels.classes)}")
@@ -132,13 +140,30 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
     for line in _describe_groups(classifier, labels, clips, probabilities):
         print(line)
     if utterances is not None:
-        events = score_timeline(classifier, corpus, PreparedCorpus.load(utterances), indices)
-        for name, value in events.items():
-            print(f"{name:20} {value:g}" if name.startswith("num_") else f"{name:20} {value:.4f}")
+        _print_events(score_timeline(classifier, corpus, PreparedCorpus.load(utterances), indices))
     learnt = {clip.audio_sha256 for clip in read_manifest(model / TRAINING_CLIPS)}
     num_learnt = sum(corpus.clips[index].audio_sha256 in learnt for index in indices)
     if num_learnt:
         print(f"not honest: the model learnt from, or was chosen by, {num_learnt} of these clips")
+
+
+def _print_events(events: Mapping[str, float]) -> None:
+    for name, value in events.items():
+        print(f"{name:20} {value:g}" if name.startswith("num_") else f"{name:20} {value:.4f}")
+
+
+def _find_unheard(model: Path, joined: PreparedCorpus, source: PreparedCorpus) -> Indices:
+    """Joined clips without an utterance that the model learnt from or was chosen by.
+
+    Raises:
+        UserError: there are none.
+    """
+    learnt = {clip.audio_sha256 for clip in read_manifest(model / TRAINING_CLIPS)}
+    heard = {clip.clip_id for clip in source.clips if clip.audio_sha256 in learnt}
+    is_unheard = [heard.isdisjoint(utterance_ids(clip)) for clip in joined.clips]
+    if not any(is_unheard):
+        raise UserError(f"{joined.root} has no clip without an utterance that {model} learnt from")
+    return np.flatnonzero(is_unheard)
 
 
 def _describe_groups(

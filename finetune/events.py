@@ -23,7 +23,7 @@ from torch import Tensor
 
 from finetune.answers import AnswerRule
 from finetune.timeline import LEAST_SECONDS, ROUNDING_SECONDS, OverTime, Segment
-from ssl_audio.data.corpora.joined import BETWEEN_UTTERANCES
+from ssl_audio.data.corpora.joined import utterance_ids
 from ssl_audio.data.manifest import SAMPLE_RATE, Clip
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.stream import whole_clips
@@ -230,7 +230,7 @@ def joined_segments(clip: Clip, lengths: Mapping[str, int]) -> list[Segment]:
     Raises:
         DataError: the clip is none of a joined corpus, or was made from another one.
     """
-    names = clip.clip_id.split(BETWEEN_UTTERANCES)
+    names = utterance_ids(clip)
     missing = [name for name in names if name not in lengths]
     if missing or len(names) != len(clip.emotions):
         raise DataError(

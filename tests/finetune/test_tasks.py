@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 import yaml
 
 from finetune.config import ClassifierConfig
-from finetune.evaluate import evaluate, load_classifier, predict_clips
+from finetune.evaluate import TRAINING_CLIPS, evaluate, load_classifier, predict_clips
 from finetune.labels import MultiLabel, Shares, SingleLabel
 from finetune.learning import learn
 from finetune.material import Material
@@ -19,10 +20,10 @@ from finetune.predictions import Predictions
 from finetune.train import finetune as run_finetune
 from finetune.votes import put_votes, read_votes
 from ssl_audio.data.folds import Fold, Folds
-from ssl_audio.data.manifest import Clip
+from ssl_audio.data.manifest import Clip, read_manifest, write_manifest
 from ssl_audio.data.prepare import prepare
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.errors import DataError
+from ssl_audio.errors import DataError, UserError
 from ssl_audio.session import Session
 from ssl_audio.train_state import TrainState
 from tests.finetune.building import marginals
@@ -122,6 +123,27 @@ def test_clips_of_several_emotions_are_learnt_whole(
     printed = capsys.readouterr().out
     assert all(f"f1 of {name}" in printed for name in CLASSES) and "event_f1" in printed
     assert "num_true_events" in printed
+
+
+def test_one_class_a_clip_is_scored_on_joined_clips_that_it_never_heard(
+    prepared: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joined, _ = join(prepared, tmp_path)
+    evaluate(tuned, joined, None, prepared)
+    printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    learnt = {clip.audio_sha256 for clip in read_manifest(tuned / TRAINING_CLIPS)}
+    sha256 = {clip.clip_id: clip.audio_sha256 for clip in PreparedCorpus.load(prepared).clips}
+    parts = [clip.clip_id.split("+") for clip in PreparedCorpus.load(joined).clips]
+    unheard = [part for part in parts if not any(sha256[name] in learnt for name in part)]
+    assert int(printed["clips"]) == len(unheard) > 0 and len(unheard) < len(parts)
+    assert int(printed["num_true_events"]) == sum(map(len, unheard))
+    assert 0 <= float(printed["event_f1"]) <= 1
+    everything = PreparedCorpus.load(prepared).clips
+    write_manifest(everything, tmp_path / "all.parquet")
+    shutil.copytree(tuned, tmp_path / "all")
+    shutil.copy(tmp_path / "all.parquet", tmp_path / "all" / TRAINING_CLIPS)
+    with pytest.raises(UserError, match="no clip without an utterance that .* learnt from"):
+        evaluate(tmp_path / "all", joined, None, prepared)
 
 
 def test_a_timeline_of_a_real_file(prepared: Path, tuned: Path, tmp_path: Path) -> None:

@@ -40,15 +40,15 @@ class Joined(CorpusReader):
             raise UserError(f"{source}: expected clips of known speakers with two emotions or more")
 
         def decode(clip: Clip) -> Iterator[tuple[Clip, Int16]]:
-            parts = [views[name] for name in clip.clip_id.split(BETWEEN_UTTERANCES)]
+            parts = [views[name] for name in utterance_ids(clip)]
             yield clip, np.concatenate(parts)
 
         left = len(speech) - sum(map(len, groups))
         notes = (f"{left} clips could not be joined",) if left else ()
 
         def stamp(clip: Clip) -> Stamp:
-            parts = clip.clip_id.split(BETWEEN_UTTERANCES)
-            return Stamp(sum(views[name].nbytes for name in parts), corpus.fingerprint)
+            size = sum(views[name].nbytes for name in utterance_ids(clip))
+            return Stamp(size, corpus.fingerprint)
 
         return Listing(tuple(map(to_clip, groups)), decode, notes=notes, stamp=stamp)
 
@@ -101,6 +101,11 @@ def to_clip(group: Sequence[Clip]) -> Clip:
         emotion=BETWEEN_EMOTIONS.join(str(clip.emotion) for clip in group),
         split=group[0].split,
     )
+
+
+def utterance_ids(clip: Clip) -> list[str]:
+    """Of a joined clip, the clip_ids of its utterances in the order in which they are heard."""
+    return clip.clip_id.split(BETWEEN_UTTERANCES)
 
 
 def _hash(name: str) -> str:
