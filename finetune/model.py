@@ -64,6 +64,10 @@ class AudioClassifierConfig(PreTrainedConfig):
         self.id2label = dict(enumerate(self.classes))
         self.label2id = {name: index for index, name in enumerate(self.classes)}
         self.thresholds = tuple(self.thresholds) or (0.5,) * len(self.classes)
+        several = self.task == "multilabel"
+        self.problem_type = (
+            "multi_label_classification" if several else "single_label_classification"
+        )
         super().__post_init__(**kwargs)
 
 
@@ -111,18 +115,21 @@ class AudioClassifier(PreTrainedModel):
             nn.init.zeros_(module.scores)
 
     def forward(self, waveform: Tensor, num_samples: Tensor | None = None) -> AudioClassifierOutput:
-        """Logits of a batch of clips of any length.
+        """Tempered logits of a batch of clips of any length, as transformers' pipelines take them.
 
         Args:
             waveform: (batch, samples) float32 in [-1, 1] at the encoder's sample rate.
             num_samples: (batch,) int64 true lengths; None means that nothing is padding.
         """
         if self.windows is None:
-            return AudioClassifierOutput(logits=self.judge(self.embed(waveform, num_samples)))
-        if num_samples is None:
-            num_samples = torch.full((len(waveform),), waveform.shape[1], device=waveform.device)
-        windows = self.cut(waveform, num_samples, self.windows)
-        return AudioClassifierOutput(logits=self.judge(self._embed_windows(windows), windows))
+            logits = self.judge(self.embed(waveform, num_samples))
+        else:
+            if num_samples is None:
+                whole = waveform.shape[1]
+                num_samples = torch.full((len(waveform),), whole, device=waveform.device)
+            windows = self.cut(waveform, num_samples, self.windows)
+            logits = self.judge(self._embed_windows(windows), windows)
+        return AudioClassifierOutput(logits=logits / self.config.temperature)
 
     def embed(self, waveform: Tensor, num_samples: Tensor | None = None) -> Tensor:
         """(batch, dim) pooled embeddings of whole clips of any length, as the head reads them."""
@@ -149,8 +156,7 @@ class AudioClassifier(PreTrainedModel):
 
     def probabilities(self, waveform: Tensor, num_samples: Tensor | None = None) -> Tensor:
         """(batch, classes) float32, tempered; each row sums to one unless several can be right."""
-        logits = self(waveform, num_samples).logits
-        return self.head.probabilities(logits / self.config.temperature)
+        return self.head.probabilities(self(waveform, num_samples).logits)
 
     @torch.no_grad()
     def probabilities_over_time(self, waveform: Tensor) -> OverTime:

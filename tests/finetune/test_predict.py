@@ -20,6 +20,7 @@ from torch import Tensor
 import finetune.auto  # noqa: F401  lets pipelines know our classifier
 from finetune import decoding, jury
 from finetune.answers import DONT_KNOW, AnswerRule
+from finetune.calibration import temper, temper_sigmoid
 from finetune.decoding import Decoded, decode_ahead, decode_file, divide
 from finetune.formats import FORMATS
 from finetune.inputs import AudioInput, find_inputs
@@ -38,13 +39,13 @@ CLASSES = ("calm", "angry", "sad")
 RATE = 16_000
 
 
-def build_model(folder: Path, seed: int, classes: Sequence[str] = CLASSES) -> Path:
+def build_model(folder: Path, seed: int, classes: Sequence[str] = CLASSES, **changes: Any) -> Path:
     """A classifier with random weights, which are as good as any here."""
     torch.manual_seed(seed)
     shape = AudioEncoderConfig(
         hidden_size=32, num_attention_heads=2, num_hidden_layers=1, max_seconds=2.0
     )
-    config = AudioClassifierConfig(encoder_config=shape, classes=list(classes))
+    config = AudioClassifierConfig(encoder_config=shape, classes=list(classes), **changes)
     classifier = AudioClassifier(config)
     classifier.encoder.set_normalisation(torch.full((64,), -6.0), torch.full((64,), 3.0))
     classifier.save_pretrained(folder)
@@ -274,7 +275,13 @@ def test_several_classes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [row["emotion"] for row in read_rows(output)] == ["loud", "quiet", "loud"]
 
 
-def test_a_pipeline_of_transformers_gives_the_same_answers(model: Path, audio: Path) -> None:
+@pytest.mark.parametrize("kind", ["single", "multilabel"])
+def test_a_pipeline_of_transformers_gives_the_same_answers(
+    kind: str, audio: Path, tmp_path: Path
+) -> None:
+    changes = {"head_config": {"kind": kind}, "task": kind}
+    raw_model = build_model(tmp_path / "raw", 0, **changes)
+    model = build_model(tmp_path / "model", 0, **changes, temperature=2.5)
     pipe = transformers.pipeline("audio-classification", model=str(model), device="cpu")
     samples = decode_file(find_inputs([audio / "a.wav"])[0][0]).samples
     assert samples is not None
@@ -282,6 +289,10 @@ def test_a_pipeline_of_transformers_gives_the_same_answers(model: Path, audio: P
     shares = {item["label"]: item["score"] for item in found}
     (ours,) = Jury.load([model]).probabilities([samples])
     np.testing.assert_allclose([shares[name] for name in CLASSES], ours, atol=1e-5)
+    raw = Jury.load([raw_model]).probabilities([samples])
+    tempered = temper(raw, 2.5) if kind == "single" else temper_sigmoid(raw, 2.5)
+    np.testing.assert_allclose(ours, tempered[0], atol=1e-5)
+    assert np.abs(ours - raw[0]).max() > 1e-3
 
 
 def test_several_models_are_averaged(
