@@ -3,8 +3,9 @@
 A process measures once, so that equal runs of one process make equal choices.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Literal
 
@@ -28,8 +29,8 @@ def choose_precision(device: torch.device) -> Precision:
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     single = torch.randn(512, 512, device=device)
     half = single.bfloat16()
-    faster = _best_seconds(lambda: half @ half) < 0.67 * _best_seconds(lambda: single @ single)
-    return "bfloat16" if faster else "float32"
+    of_half, of_single = _best_seconds([lambda: half @ half, lambda: single @ single])
+    return "bfloat16" if of_half < 0.67 * of_single else "float32"
 
 
 def choose_attention(
@@ -57,14 +58,14 @@ def _faster_form(
 ) -> AttentionForm:
     shape = AudioEncoderConfig(hidden_size=hidden_size, num_attention_heads=heads)
     forms: tuple[AttentionForm, ...] = ("eager", "sdpa")
-    return min(
-        forms, key=lambda form: _time_block(shape.with_attention(form), tokens, device, precision)
-    )
+    steps = [_build_step(shape.with_attention(form), tokens, device, precision) for form in forms]
+    seconds = _best_seconds(steps)
+    return forms[seconds.index(min(seconds))]
 
 
-def _time_block(
+def _build_step(
     shape: AudioEncoderConfig, tokens: int, device: torch.device, precision: Precision
-) -> float:
+) -> Callable[[], object]:
     block: nn.Module = Block(shape).to(device)
     inputs = torch.randn(8, tokens, shape.hidden_size, device=device)
     bias = torch.zeros(8, 1, 1, tokens, device=device)
@@ -74,14 +75,20 @@ def _time_block(
             output = block(inputs, bias)
         output.float().sum().backward()
 
-    return _best_seconds(step)
+    return step
 
 
-def _best_seconds(function: Callable[[], object], repeats: int = 5) -> float:
-    function()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def _best_seconds(functions: Sequence[Callable[[], object]], rounds: int = 12) -> list[float]:
+    """Of each function; they take turns, so that what the machine does meanwhile meets all alike.
+
+    Args:
+        functions: to time.
+        rounds: of one call each; those that warm up are slower and so don't count.
+    """
+    best = [math.inf] * len(functions)
+    for _ in range(rounds):
+        for place, function in enumerate(functions):
+            start = time.perf_counter()
+            function()
+            best[place] = min(best[place], time.perf_counter() - start)
+    return best
