@@ -10,6 +10,7 @@ from finetune.heads import AnyHeadConfig, SingleLabelConfig
 from finetune.instances import WindowConfig
 from finetune.levels import LevelName
 from finetune.mixing import MixingConfig
+from finetune.moments import TimelineConfig
 from finetune.self_training import SelfTrainingConfig
 from ssl_audio.build import EncoderSettings
 from ssl_audio.config import Config, Variant, kind_or
@@ -134,6 +135,7 @@ class ClassifierConfig(Config):
             the one of which a linear probe tells most about the validation clips.
         pooling: see ``ssl_audio.pooling``.
         windows: long clips are judged window by window; None judges each as a whole.
+        timeline: how it is asked what is heard when.
         head: see ``finetune.heads``.
         token_drop: share of tokens hidden in training, which regularises and saves time.
         augment: changes of training clips.
@@ -153,6 +155,7 @@ class ClassifierConfig(Config):
     level: LevelName | Literal["chosen"] = "last"
     pooling: PoolingName = "mean_std"
     windows: WindowConfig | None = None
+    timeline: TimelineConfig = TimelineConfig()
     head: AnyHeadConfig = SingleLabelConfig()
     token_drop: float = Field(default=0.3, ge=0, lt=1)
     augment: AugmentConfig = AugmentConfig()

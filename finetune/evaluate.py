@@ -112,8 +112,8 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
 
     Of joined clips also how well it finds what is heard when, if ``utterances`` is the prepared
     corpus that they were made from; of a model that tells one class a clip only that, on all clips
-    without an utterance that it learnt from or was chosen by. Says how many of these clips the
-    model learnt from: then the scores are not honest ones.
+    of speakers of which it has heard nothing. Says how many of these clips the model learnt from:
+    then the scores are not honest ones.
 
     Raises:
         UserError: no model, no prepared corpus, or no clip with one of the model's classes.
@@ -122,9 +122,14 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
     config = classifier.config
     labels = LABEL_SPACES[config.task](tuple(config.classes))
     loaded = PreparedCorpus.load(prepared)
-    if utterances is not None and classifier.head.exclusive and fold is None:
+    if utterances is not None and classifier.head.exclusive:
+        if config.task != "single" or fold is not None:
+            raise UserError(
+                "--utterances scores models of one emotion a clip, on all speakers of which they "
+                "have heard nothing: give it one, and no --fold"
+            )
         source = PreparedCorpus.load(utterances)
-        unheard = _find_unheard(model, loaded, source)
+        unheard = find_unheard(model, loaded, source, labels.classes)
         print(f"{'clips':20} {len(unheard)}")
         _print_events(score_timeline(classifier, loaded, source, unheard))
         return
@@ -152,17 +157,29 @@ def _print_events(events: Mapping[str, float]) -> None:
         print(f"{name:20} {value:g}" if name.startswith("num_") else f"{name:20} {value:.4f}")
 
 
-def _find_unheard(model: Path, joined: PreparedCorpus, source: PreparedCorpus) -> Indices:
-    """Joined clips without an utterance that the model learnt from or was chosen by.
+def find_unheard(
+    model: Path, joined: PreparedCorpus, source: PreparedCorpus, classes: Sequence[str]
+) -> Indices:
+    """Joined clips of these classes whose speakers the model neither learnt from nor was chosen by.
 
     Raises:
         UserError: there are none.
     """
-    learnt = {clip.audio_sha256 for clip in read_manifest(model / TRAINING_CLIPS)}
-    heard = {clip.clip_id for clip in source.clips if clip.audio_sha256 in learnt}
-    is_unheard = [heard.isdisjoint(utterance_ids(clip)) for clip in joined.clips]
+    learnt = read_manifest(model / TRAINING_CLIPS)
+    speakers = {clip.speaker for clip in learnt}
+    audio, names = ({getattr(c, n) for c in learnt} for n in ("audio_sha256", "clip_id"))
+    heard = {c.clip_id for c in source.clips if c.audio_sha256 in audio or c.clip_id in names}
+    is_unheard = [
+        clip.speaker not in speakers
+        and heard.isdisjoint(utterance_ids(clip))
+        and set(classes).issuperset(clip.emotions)
+        for clip in joined.clips
+    ]
     if not any(is_unheard):
-        raise UserError(f"{joined.root} has no clip without an utterance that {model} learnt from")
+        raise UserError(
+            f"{joined.root} has no clip of {', '.join(classes)} by a speaker of whom {model} has "
+            "heard nothing"
+        )
     return np.flatnonzero(is_unheard)
 
 

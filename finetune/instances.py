@@ -24,36 +24,22 @@ class WindowConfig(Config):
     Attributes:
         seconds: length of a window.
         hop_seconds: from the start of one to that of the next.
-        moment_seconds: the same where it is asked what is heard when, a timeline is no finer; None
-            is a quarter of a second, or ``seconds`` if that is less.
-        pause_seconds: silence that parts what is judged together there; None parts nothing.
-        phrase_seconds: what is said between two pauses is judged whole there, as one moment, if it
-            lasts no longer.
         combination: from the windows' probabilities to the clip's. ``noisy_or``, the probability
             that not all windows lack a class, needs a multilabel head.
     """
 
     seconds: float = Field(default=2.0, ge=0.1, le=30)
     hop_seconds: float = Field(default=1.0, ge=0.05, le=30)
-    moment_seconds: float | None = Field(default=None, ge=0.05, le=30)
-    pause_seconds: float | None = Field(default=0.5, gt=0)
-    phrase_seconds: float = Field(default=5.0, ge=0, le=30)
     combination: CombinationName = "mean"
 
     @model_validator(mode="after")
     def _leave_no_gap(self) -> Self:
-        for name, hop in (("hop_seconds", self.hop_seconds), ("moment_seconds", self.moment)):
-            if hop > self.seconds:
-                raise ValueError(
-                    f"{name} must be at most seconds = {self.seconds:g}, or nobody hears what is "
-                    f"between two windows; got {hop:g}"
-                )
+        if self.hop_seconds > self.seconds:
+            raise ValueError(
+                f"hop_seconds must be at most seconds = {self.seconds:g}, or nobody hears what is "
+                f"between two windows; got {self.hop_seconds:g}"
+            )
         return self
-
-    @property
-    def moment(self) -> float:
-        """Seconds of a timeline's moment."""
-        return self.moment_seconds or min(0.25, self.seconds)
 
 
 @dataclass(frozen=True)

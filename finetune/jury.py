@@ -15,7 +15,7 @@ from finetune.answers import AnswerRule
 from finetune.ensemble import Ensemble
 from finetune.evaluate import load_classifier
 from finetune.events import TimelineModel
-from finetune.instances import WindowConfig
+from finetune.moments import TimelineConfig
 from finetune.timeline import OverTime
 from finetune.trust import NEVER_SURE
 from ssl_audio.data.audio import Int16
@@ -63,8 +63,10 @@ class Jury:
         self.rule = _average_rules(rules)
         if combination == "mode":  # no share of votes was seen when they learnt to be unsure
             self.rule = replace(self.rule, unsure_below=None)
-        windows = [WindowConfig(**(member.config.windows or {})) for member in members]
-        self._moments = {(one.moment, one.pause_seconds, one.phrase_seconds) for one in windows}
+        self._timelines = {
+            TimelineConfig(**(member.config.timeline or {})).model_dump_json(): None
+            for member in members
+        }
         if combination == "mode" and self.rule.task == "multilabel":
             raise UserError("--combine mode: models of several classes a clip have no one vote")
 
@@ -118,10 +120,10 @@ class Jury:
         Raises:
             UserError: the models look at other moments.
         """
-        if len(self._moments) > 1:
+        if len(self._timelines) > 1:
             raise UserError(
-                "a timeline of several models needs the same moments, and theirs differ in "
-                "windows.moment_seconds, pause_seconds or phrase_seconds: predict with one of them"
+                "a timeline of several models needs the same moments, and theirs are "
+                f"{'; '.join(self._timelines)}: predict with one of them"
             )
         waveform = torch.from_numpy(samples)
         found = [

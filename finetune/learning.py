@@ -197,6 +197,7 @@ def _build_classifier(
             pooling=config.pooling,
             level=_choose_level(config, encoder, material),
             windows=config.windows.model_dump() if config.windows else None,
+            timeline=config.timeline.model_dump(),
             head_config=config.head.model_dump(),
             classes=list(material.labels.classes),
             task=material.task,

@@ -15,7 +15,7 @@ from transformers.utils import ModelOutput
 from finetune.heads import build_head
 from finetune.instances import Combination, WindowConfig, Windows, cut_windows
 from finetune.levels import LevelMixture, LevelName
-from finetune.moments import place_moments
+from finetune.moments import TimelineConfig, place_moments
 from finetune.pauses import cut_at_pauses
 from finetune.timeline import OverTime
 from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput, PatchedAudio
@@ -35,6 +35,7 @@ class AudioClassifierConfig(PreTrainedConfig):
         pooling: from tokens to one vector, see ``ssl_audio.pooling``.
         level: of the encoder, see ``finetune.levels``.
         windows: see ``finetune.instances.WindowConfig``; None judges a clip as a whole.
+        timeline: see ``finetune.moments.TimelineConfig``.
         head_config: of the head, see ``finetune.heads``.
         classes: their names, in the order of the logits.
         task: ``single``, ``multilabel`` or ``gender-emotion``.
@@ -51,6 +52,7 @@ class AudioClassifierConfig(PreTrainedConfig):
     pooling: PoolingName = "mean_std"
     level: LevelName = "last"
     windows: dict[str, Any] | None = None
+    timeline: dict[str, Any] | None = None
     head_config: dict[str, Any] | None = None
     classes: list[str] | tuple[str, ...] = ()
     task: str = "single"
@@ -166,13 +168,14 @@ class AudioClassifier(PreTrainedModel):
         phrase in which it lies.
 
         Args:
-            waveform: (samples,) float32. A classifier of whole clips judges windows of the default
-                length.
+            waveform: (samples,) float32, one at least. A classifier of whole clips judges long
+                phrases by windows of the default length.
         """
-        config = self.windows or WindowConfig()
+        config = TimelineConfig(**(self.config.timeline or {}))
+        window = (self.windows or WindowConfig()).seconds
         rate = self.encoder.config.sample_rate
         edges = cut_at_pauses(waveform, rate, config.pause_seconds)
-        lengths = (config.seconds, config.moment, config.phrase_seconds)
+        lengths = (window, min(config.moment_seconds, window), config.phrase_seconds)
         samples = [round(seconds * rate) for seconds in lengths]
         phrases = [place_moments(*ends, *samples) for ends in pairwise(edges)]
         judged = self._judge_windows(waveform, np.concatenate([p.windows for p in phrases]))

@@ -4,9 +4,28 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
+
+from ssl_audio.config import Config
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
+
+
+class TimelineConfig(Config):
+    """How a classifier is asked what is heard when; it learns the same whatever this is.
+
+    Attributes:
+        pause_seconds: silence that parts what is judged together; None parts nothing.
+        phrase_seconds: what is said between two pauses is judged whole, as one moment, if it lasts
+            no longer.
+        moment_seconds: of a longer phrase, which is judged window by window; a moment is no longer
+            than a window.
+    """
+
+    pause_seconds: float | None = Field(default=0.5, gt=0)
+    phrase_seconds: float = Field(default=5.0, ge=0, le=30)
+    moment_seconds: float = Field(default=0.25, ge=0.05, le=30)
 
 
 @dataclass(frozen=True)
@@ -40,8 +59,13 @@ def place_moments(start: int, end: int, window: int, hop: int, longest: int) -> 
         end: the one after its last.
         window: samples of a window.
         hop: samples of a moment, and from one window to the next.
-        longest: a phrase of so many samples is one moment, judged whole.
+        longest: a phrase of at most so many samples is one moment, judged whole.
+
+    Raises:
+        ValueError: a phrase without samples.
     """
+    if end <= start:
+        raise ValueError(f"expected a phrase of one sample at least, got {start} to {end}")
     if end - start <= longest:
         window = hop = end - start
     places = np.arange(start, end, hop)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from ssl_audio.conclusion import Comparison, conclude, to_line
 from ssl_audio.data.corpora import CORPORA, guess_corpus
+from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus, folds_path
+from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import DataError, UserError
 from ssl_audio.run_record import read_run_record
 
@@ -25,9 +27,8 @@ MADE = (
 )
 """What a quickstart puts below its output: the only names that a new one removes."""
 
-FINETUNING = ("strategy=head_first", "level=chosen", "train.lr=1e-4")
-"""Of both fine-tunings: what lost least to the encoder's own probe on the development corpora. It
-serves an encoder that has learnt nothing as well as a pretrained one."""
+FINETUNING = ("strategy=head_first", "train.lr=1e-4")
+"""Of both fine-tunings: what never lost much to the encoder's own probe on a development corpus."""
 
 SCHEMES = ("emobox", "speakers", "dedup")
 """How the name of the protocol to use goes on after the slash, best first."""
@@ -175,13 +176,26 @@ def _remove_made(output: Path) -> None:
 
 def _train(comparison: Comparison, budget: Budget) -> None:
     use = _sets([f"data.corpus={comparison.prepared}", f"data.folds={comparison.protocol}"])
-    shorter = _sets([*FINETUNING, *budget.settings(budget.FINETUNE_SHARE)])
+    tuning = (*FINETUNING, f"level={_choose_level(comparison)}")
+    shorter = _sets([*tuning, *budget.settings(budget.FINETUNE_SHARE)])
     longer = _sets(budget.settings(budget.PRETRAIN_SHARE))
     encoder = str(comparison.encoder)
     _run("ssl_audio", "pretrain", *use, *longer, "--output", encoder)
     pretrained = _sets([f"encoder={encoder}"])
     _run("finetune", "train", *use, *pretrained, *shorter, "--output", str(comparison.tuned))
     _run("finetune", "train", *use, *shorter, "--output", str(comparison.scratch))
+
+
+def _choose_level(comparison: Comparison) -> str:
+    """``chosen``, unless fold 1's clips of up to 30 s don't show two classes in both parts."""
+    corpus = PreparedCorpus.load(comparison.prepared)
+    fold = corpus.folds(comparison.protocol).fold(1)
+    for part in (fold.train, fold.validation):
+        clips = [corpus.clips[index] for index in corpus.indices(part)]
+        most = AudioEncoderConfig().max_seconds * SAMPLE_RATE
+        if len({clip.emotion for clip in clips if (clip.num_samples or 0) <= most}) < 2:
+            return "last"
+    return "chosen"
 
 
 def _has_benchmarks() -> bool:

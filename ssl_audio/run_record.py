@@ -102,7 +102,6 @@ def processor_name() -> str:
 
 
 @cache
-@cache
 def code_sha256(*folders: Path) -> str:
     """Of every Python file in folders: what other code has kept may not be what this one finds."""
     digest = hashlib.sha256()
@@ -112,6 +111,7 @@ def code_sha256(*folders: Path) -> str:
     return digest.hexdigest()
 
 
+@cache
 def git_commit() -> str | None:
     """Of the checkout that this package runs from; None in an installed wheel.
 

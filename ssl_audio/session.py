@@ -94,7 +94,7 @@ class Session:
 
 
 FREE_TO_CHANGE = {"num_workers", "log_every", "keep_checkpoints", "max_seconds", "trackers"}
-_FREE_SECTIONS = {"watch", "monitor"}
+_FREE_SECTIONS = {"watch", "monitor", "timeline"}
 """They look at a run and change nothing of its weights."""
 
 

@@ -37,8 +37,7 @@ class Planned:
     @property
     def name(self) -> str:
         """Of its file: other for other audio or other code."""
-        code = code_sha256(Path(ssl_audio.__file__).parent, Path(__file__).parent)
-        key = hashlib.sha256(f"{code} {self.corpus.fingerprint}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{_code()} {self.corpus.fingerprint}".encode()).hexdigest()[:16]
         which = (self.half, slug(self.corpus.name), slug(self.case.cause), str(self.seed), key)
         return "__".join(which)
 
@@ -51,7 +50,10 @@ def run_collapse(config: CollapseConfig, output: Path) -> str:
     """
     start = time.monotonic()
     (output / "parts").mkdir(parents=True, exist_ok=True)
-    corpora = [make_corpus(output / "corpus"), *map(PreparedCorpus.load, config.corpora)]
+    corpora = [
+        make_corpus(output / f"corpus-{_code()[:16]}"),
+        *map(PreparedCorpus.load, config.corpora),
+    ]
     planned = list(plan_runs(config, corpora))
     verdicts = [
         judge_run(run, _keep(run, output / "parts"))
@@ -72,6 +74,11 @@ def run_collapse(config: CollapseConfig, output: Path) -> str:
     return report
 
 
+def _code() -> str:
+    """Of the watch, of what it watches, and of the corpus."""
+    return code_sha256(Path(ssl_audio.__file__).parent, Path(__file__).parent)
+
+
 def make_corpus(root: Path) -> PreparedCorpus:
     """48 clips of eight synthetic speakers; made once."""
     if not root.is_dir():
@@ -81,7 +88,7 @@ def make_corpus(root: Path) -> PreparedCorpus:
             num_statements=1,
             num_repetitions=2,
         )
-        aside = root.with_name("corpus.partial")
+        aside = root.with_name(f"{root.name}.partial")
         aside.mkdir()
         write_corpus(aside, "synthetic", synthesise(settings))
         aside.rename(root)

@@ -131,7 +131,7 @@ def read_curves(config: CurvesConfig, output: Path) -> str:
         config=config,
         seed=int(table["seed"].max()),
         device="cpu",
-        choices={},
+        choices={"threads": torch.get_num_threads()},
         data_fingerprint=" ".join(fingerprints),
         wall_seconds=time.monotonic() - start,
         metrics={},
@@ -141,7 +141,7 @@ def read_curves(config: CurvesConfig, output: Path) -> str:
 
 def _key(protocol: OpenProtocol, *settings: object) -> str:
     """Equal where the same code reads the same states of the same runs on the same clips."""
-    code = code_sha256(Path(ssl_audio.__file__).parent, Path(__file__).parent)
+    code = code_sha256(Path(ssl_audio.__file__).parent, Path(__file__).parents[1])
     facts = (code, protocol.corpus.fingerprint, protocol.folds, *settings)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 

@@ -31,6 +31,21 @@ def test_the_middle_of_a_pause_is_an_edge():
     assert len(cut_at_pauses(waveform, RATE, 0.1)) == 5
 
 
+def test_a_hum_and_a_click_hide_no_pause():
+    waveform = 0.1 * speak(1.0, -1.0, 1.0) + 0.05
+    waveform[8000:8100] += 0.8
+    found = np.array(cut_at_pauses(waveform, RATE, 0.5)) / RATE
+    np.testing.assert_allclose(found, [0, 1.5, 3.0], atol=0.03)
+
+
+def test_moments_are_no_longer_than_a_window():
+    windows, timeline = {"seconds": 0.4, "hop_seconds": 0.2}, {"phrase_seconds": 0.0}
+    classifier = build_classifier(windows=windows, timeline={**timeline, "moment_seconds": 2.0})
+    assert len(classifier.probabilities_over_time(speak(2.0)).starts) == 5
+    with pytest.raises(ValueError, match="a phrase of one sample at least"):
+        classifier.probabilities_over_time(torch.zeros(0))
+
+
 @pytest.mark.parametrize("waveform", [torch.zeros(20_000), torch.ones(7), speak(2.0)])
 def test_silence_and_speech_without_a_pause_stay_whole(waveform):
     assert cut_at_pauses(waveform, RATE, 0.5) == [0, len(waveform)]
@@ -70,8 +85,8 @@ def test_a_short_phrase_is_judged_whole():
 
 @pytest.mark.parametrize("phrase_seconds", [0.0, 2.0, 5.0])
 def test_no_window_reaches_over_a_pause(phrase_seconds):
-    windows = {"seconds": 1.0, "hop_seconds": 0.5, "phrase_seconds": phrase_seconds}
-    classifier = build_classifier(windows=windows)
+    windows = {"seconds": 1.0, "hop_seconds": 0.5}
+    classifier = build_classifier(windows=windows, timeline={"phrase_seconds": phrase_seconds})
     one, other = speak(1.3, -0.4), speak(-0.4, 2.1)
     whole = classifier.probabilities_over_time(torch.cat([one, other]))
     apart = [classifier.probabilities_over_time(part) for part in (one, other)]

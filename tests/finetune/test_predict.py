@@ -199,8 +199,8 @@ class Ticking:
     device = torch.device("cpu")
 
     def __init__(self, hop: int = 8000, **config: Any) -> None:
-        windows = {"seconds": 2.0, "moment_seconds": hop / RATE}
-        self.config = AudioClassifierConfig(classes=["loud", "quiet"], windows=windows, **config)
+        timeline = {"moment_seconds": hop / RATE}
+        self.config = AudioClassifierConfig(classes=["loud", "quiet"], timeline=timeline, **config)
         self.hop = hop
 
     def probabilities(self, waveform: Tensor, num_samples: Tensor) -> Tensor:
@@ -312,7 +312,7 @@ def test_several_models_are_averaged(
         predict([audio], [model, strange], tmp_path / "no.csv")
     use(monkeypatch, Ticking(8000), Ticking(4000))
     path = write_levels(tmp_path / "a.wav", 0.75)
-    with pytest.raises(UserError, match="needs the same moments"):
+    with pytest.raises(UserError, match=r"same moments, and theirs are .*0.5}; .*0.25}:"):
         predict([path], [Path("any")], tmp_path / "no.csv", "timeline")
     use(monkeypatch, Ticking(), Ticking())
     predict([path], [Path("any")], tmp_path / "out.csv", "timeline")

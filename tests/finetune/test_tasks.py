@@ -11,7 +11,13 @@ import torch
 import yaml
 
 from finetune.config import ClassifierConfig
-from finetune.evaluate import TRAINING_CLIPS, evaluate, load_classifier, predict_clips
+from finetune.evaluate import (
+    TRAINING_CLIPS,
+    evaluate,
+    find_unheard,
+    load_classifier,
+    predict_clips,
+)
 from finetune.labels import MultiLabel, Shares, SingleLabel
 from finetune.learning import learn
 from finetune.material import Material
@@ -19,6 +25,7 @@ from finetune.predict import predict
 from finetune.predictions import Predictions
 from finetune.train import finetune as run_finetune
 from finetune.votes import put_votes, read_votes
+from ssl_audio.data.corpora.joined import utterance_ids
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip, read_manifest, write_manifest
 from ssl_audio.data.prepare import prepare
@@ -125,25 +132,51 @@ def test_clips_of_several_emotions_are_learnt_whole(
     assert "num_true_events" in printed
 
 
-def test_one_class_a_clip_is_scored_on_joined_clips_that_it_never_heard(
+def test_one_class_a_clip_is_scored_on_joined_clips_of_strange_speakers(
     prepared: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     joined, _ = join(prepared, tmp_path)
     evaluate(tuned, joined, None, prepared)
     printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    learnt = {clip.audio_sha256 for clip in read_manifest(tuned / TRAINING_CLIPS)}
-    sha256 = {clip.clip_id: clip.audio_sha256 for clip in PreparedCorpus.load(prepared).clips}
-    parts = [clip.clip_id.split("+") for clip in PreparedCorpus.load(joined).clips]
-    unheard = [part for part in parts if not any(sha256[name] in learnt for name in part)]
-    assert int(printed["clips"]) == len(unheard) > 0 and len(unheard) < len(parts)
-    assert int(printed["num_true_events"]) == sum(map(len, unheard))
+    learnt = read_manifest(tuned / TRAINING_CLIPS)
+    heard = {clip.speaker for clip in learnt}
+    strange = [c for c in PreparedCorpus.load(joined).clips if c.speaker not in heard]
+    assert int(printed["clips"]) == len(strange) > 0
+    assert int(printed["num_true_events"]) == sum(len(clip.emotions) for clip in strange)
     assert 0 <= float(printed["event_f1"]) <= 1
-    everything = PreparedCorpus.load(prepared).clips
-    write_manifest(everything, tmp_path / "all.parquet")
-    shutil.copytree(tuned, tmp_path / "all")
-    shutil.copy(tmp_path / "all.parquet", tmp_path / "all" / TRAINING_CLIPS)
-    with pytest.raises(UserError, match="no clip without an utterance that .* learnt from"):
-        evaluate(tmp_path / "all", joined, None, prepared)
+    with pytest.raises(UserError, match="and no --fold"):
+        evaluate(tuned, joined, 1, prepared)
+    everybody = tmp_path / "everybody"
+    shutil.copytree(tuned, everybody)
+    write_manifest(PreparedCorpus.load(prepared).clips, everybody / TRAINING_CLIPS)
+    with pytest.raises(UserError, match="no clip of .* by a speaker of whom .* has heard nothing"):
+        evaluate(everybody, joined, None, prepared)
+
+
+@pytest.mark.parametrize("known", ["speaker", "audio", "name"])
+def test_what_a_model_has_heard_is_told_by_speaker_audio_and_name(
+    known: str, prepared: Path, tmp_path: Path
+) -> None:
+    joined, source = PreparedCorpus.load(join(prepared, tmp_path)[0]), PreparedCorpus.load(prepared)
+    of = {
+        "speaker": lambda clip: Clip(clip_id="x", path="", speaker=clip.speaker),
+        "audio": lambda clip: Clip(clip_id="x", path="", audio_sha256=clip.audio_sha256),
+        "name": lambda clip: Clip(clip_id=clip.clip_id, path=""),
+    }[known]
+    learnt = [of(clip) for clip in source.clips[:-8]]
+    write_manifest(learnt, tmp_path / TRAINING_CLIPS)
+    heard = {clip.clip_id for clip in source.clips[:-8]}
+    speakers = {clip.speaker for clip in source.clips[:-8]}
+    left = [
+        clip
+        for clip in joined.clips
+        if heard.isdisjoint(utterance_ids(clip))
+        and (known != "speaker" or clip.speaker not in speakers)
+    ]
+    found = find_unheard(tmp_path, joined, source, CLASSES) if left else []
+    assert [joined.clips[index] for index in found] == left
+    happy = find_unheard(tmp_path, joined, source, CLASSES[:2]) if left else []
+    assert all("angry" not in joined.clips[index].emotions for index in happy)
 
 
 def test_a_timeline_of_a_real_file(prepared: Path, tuned: Path, tmp_path: Path) -> None:
