@@ -20,7 +20,7 @@ from benchmarks.results import slug
 from ssl_audio.data.prepared import PreparedCorpus, write_corpus
 from ssl_audio.data.synthetic import SyntheticSettings, synthesise
 from ssl_audio.progress import with_progress
-from ssl_audio.run_record import code_sha256, write_run_record
+from ssl_audio.run_record import code_sha256, git_commit, write_run_record
 
 Half = Literal["setting", "reported"]
 
@@ -48,6 +48,7 @@ def run_collapse(config: CollapseConfig, output: Path) -> str:
     Returns:
         The report, as Markdown.
     """
+    git_commit()  # remembered as it is now
     start = time.monotonic()
     (output / "parts").mkdir(parents=True, exist_ok=True)
     corpora = [

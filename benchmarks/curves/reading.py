@@ -35,7 +35,7 @@ from ssl_audio.pool import open_pool
 from ssl_audio.pretrain import PretrainConfig
 from ssl_audio.probes import Floats, ProbeName, embed_levels, probe, rank_me
 from ssl_audio.progress import with_progress
-from ssl_audio.run_record import code_sha256, read_run_record, write_run_record
+from ssl_audio.run_record import code_sha256, git_commit, read_run_record, write_run_record
 
 ENCODER_WEIGHTS = "encoder."
 """How the names of an objective's weights begin that are its encoder's."""
@@ -101,6 +101,7 @@ def read_curves(config: CurvesConfig, output: Path) -> str:
             "runs and corpora: name them, e.g. --set 'runs={masked: runs/masked}' "
             "--set 'corpora={runs/emodb: emodb-4/loso10}'"
         )
+    git_commit()  # remembered as it is now
     start = time.monotonic()
     (output / "readings").mkdir(parents=True, exist_ok=True)
     tables, fingerprints = [], []

@@ -153,6 +153,7 @@ def measure_predicting(
     Raises:
         UserError: no such size, or no audio in the folder that can be read.
     """
+    git_commit()  # remembered as it is now
     if odd := sorted(set(sizes) - SIZES.keys()):
         raise UserError(f"--size {odd[0]}: choose {', '.join(SIZES)}")
     chosen = [size for size in SIZES if size in sizes]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from benchmarks.memory import PeakMemory
 from benchmarks.throughput.rivals import (
@@ -25,10 +25,12 @@ from benchmarks.throughput.rivals import (
     build_wav2vec2,
 )
 from ssl_audio.allocation import keep_freed_memory
+from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.stream import CropStream, StepSampler, build_loader
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig, Size
+from ssl_audio.errors import UserError
 from ssl_audio.objectives import OBJECTIVES
 from ssl_audio.objectives.latent import LatentConfig
 from ssl_audio.objectives.masked import MaskedConfig
@@ -39,6 +41,15 @@ from ssl_audio.run_record import git_commit, processor_name
 from ssl_audio.transformer import compile_blocks
 
 LONGEST = 10**6
+ATTENTION_ON_CPU: dict[Any, Callable[..., int]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
+        lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value)
+    ),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
+        lambda grad, query, key, value, *_, **__: sdpa_backward_flop_count(grad, query, key, value)
+    ),
+}
+"""Operations of shapes; torch counts those of fused attention on a GPU only."""
 PATCHES_PER_SECOND = 25
 
 
@@ -187,6 +198,7 @@ def measure_pretraining(
         seconds: that each system trains in a round, one step at least.
         device: a CPU or a GPU.
     """
+    git_commit()  # remembered as it is now
     keep_freed_memory()  # as our runs do; the others get it too
     scale = ON_CPU if device.type == "cpu" else ON_GPU
     return time_systems(list_systems(corpus, scale, batch_size, device), rounds, seconds)
@@ -245,7 +257,13 @@ def build_ours(
     form = choose_attention(shape, tokens, device, precision)
     encoder = AudioEncoder(shape.with_attention(form))
     objective = OBJECTIVES[config.kind](encoder, config).train().to(device)
-    indices = np.flatnonzero(corpus.num_samples >= seconds * 16_000)
+    indices = np.flatnonzero(corpus.num_samples >= seconds * SAMPLE_RATE)
+    if not len(indices):
+        longest = corpus.num_samples.max() / SAMPLE_RATE
+        raise UserError(
+            f"{corpus.root}: crops of {seconds:g} s are timed, and its longest clip has "
+            f"{longest:.2f} s"
+        )
     stream = CropStream(corpus, indices, 0, seconds)
     sampler = StepSampler(batch_size, 1, 0, LONGEST, 0, 1)
     loader: list[Iterator[Any]] = []
@@ -324,7 +342,8 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
         self.weights = [weight for group in groups for weight in group["params"]]
         self.waited = self.spent = 0.0
-        with PeakMemory(system.device) as peak, FlopCounterMode(display=False) as counter:
+        counting = FlopCounterMode(display=False, custom_mapping=ATTENTION_ON_CPU)
+        with PeakMemory(system.device) as peak, counting as counter:
             self.step()
         self.peak_mebibytes = peak.mebibytes
         self.flops_per_clip = counter.get_total_flops() / system.clips

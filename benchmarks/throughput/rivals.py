@@ -6,6 +6,7 @@ memory, so that the front end costs it nothing.
 """
 
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ PATCH_SIDE = 16
 """256 values, as many as 40 ms have at 64 mel bands."""
 WAV2VEC2_FRAMES_PER_SECOND = 50
 """All of them go through its transformer: what is masked is replaced, not left out."""
+
+_DRAWN_AHEAD = 4
 
 Loss = Callable[[], Tensor]
 
@@ -86,14 +89,17 @@ def build_wav2vec2(
     waveform = torch.randn(batch_size, round(seconds * 16_000), device=device)
     length = int(model._get_feat_extract_output_lengths(waveform.shape[1]))
 
-    def loss() -> Tensor:
+    def draw() -> tuple[Tensor, Tensor]:
         masked = _compute_mask_indices((batch_size, length), 0.65, 10, min_masks=2)
         negatives = _sample_negative_indices((batch_size, length), config.num_negatives, masked)
-        output = model(
-            waveform,
-            mask_time_indices=torch.from_numpy(masked).to(device),
-            sampled_negative_indices=torch.from_numpy(np.asarray(negatives)).to(device),
-        )
+        drawn = (torch.from_numpy(masked), torch.from_numpy(np.asarray(negatives)))
+        return drawn[0].to(device), drawn[1].to(device)
+
+    ahead = cycle([draw() for _ in range(_DRAWN_AHEAD)])  # as a loader's workers would
+
+    def loss() -> Tensor:
+        masked, negatives = next(ahead)
+        output = model(waveform, mask_time_indices=masked, sampled_negative_indices=negatives)
         return output.loss / masked.sum()
 
     return model, loss

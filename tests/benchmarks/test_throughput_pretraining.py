@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.throughput.pretraining import (
+    ATTENTION_ON_CPU,
     ON_CPU,
     ON_GPU,
     Scale,
@@ -18,6 +21,7 @@ from benchmarks.throughput.pretraining import (
 from benchmarks.throughput.rivals import build_vit_mae, build_wav2vec2
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder_config import AudioEncoderConfig
+from ssl_audio.errors import UserError
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.run_record import git_commit
 
@@ -59,6 +63,24 @@ def test_rates_and_operations_are_those_of_the_steps(tmp_path: Path) -> None:
     assert "product" in report.describe()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fused_attention_counts_as_its_products_do(dtype: torch.dtype) -> None:
+    query, key, value = (torch.randn(2, 3, 20, 64, dtype=dtype, requires_grad=True) for _ in "qkv")
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION_ON_CPU) as fused:
+        functional.scaled_dot_product_attention(query, key, value).float().sum().backward()
+    with FlopCounterMode(display=False) as apart:
+        ((query @ key.mT).softmax(-1) @ value).float().sum().backward()
+    # Going back, the fused one makes the product of queries and keys again.
+    again = 2 * 2 * 3 * 20 * 20 * 64
+    assert fused.get_total_flops() == apart.get_total_flops() + again
+
+
+def test_clips_that_are_too_short_are_refused(prepared: Path) -> None:
+    corpus = PreparedCorpus.load(prepared)
+    with pytest.raises(UserError, match=r"crops of 50 s are timed, and its longest clip has \d"):
+        build_ours(corpus, "masked", "tiny", MaskedConfig(), 2, 50.0, "float32", CPU)
+
+
 def test_ours_is_fed_from_the_corpus(prepared: Path) -> None:
     corpus = PreparedCorpus.load(prepared)
     system = build_ours(corpus, "masked", "tiny", MaskedConfig(num_masks=2), 2, 0.4, "float32", CPU)
@@ -69,10 +91,21 @@ def test_ours_is_fed_from_the_corpus(prepared: Path) -> None:
 
 def test_the_table_of_a_gpu_has_the_rows_of_a_cpu_at_its_own_scale(prepared: Path) -> None:
     corpus = PreparedCorpus.load(prepared)
-    small = replace(ON_GPU, size="tiny", patches_a_side=2, clip_seconds=0.4)
-    names = [system.name for system in list_systems(corpus, small, 2, CPU)]
-    wanted = [system.name for system in list_systems(corpus, ON_CPU, 2, CPU)]
-    assert [name.replace("16 masks", "8 masks") for name in names] == wanted[:-2]
+    small = replace(ON_GPU, size="tiny", patches_a_side=3, clip_seconds=0.4)
+    systems = list_systems(corpus, small, 2, CPU)
+    assert [system.name.removesuffix(", bf16") for system in systems] == [
+        "ours, masked, tiny",
+        "ours, masked, tiny, bf16, compiled",
+        "ours, masked, tiny, f32",
+        "ViTMAE, our decoder",
+        "ViTMAE, as shipped",
+        "wav2vec 2.0",
+        "ViTMAE, our decoder, f32",
+        "ViTMAE, as shipped, f32",
+        "wav2vec 2.0, f32",
+        *(f"ours, latent, {masks} masks, tiny" for masks in (1, 4, 16)),
+    ]
+    assert [system.views for system in systems[-3:]] == [2, 8, 32]
 
 
 @pytest.mark.parametrize("decoder", [None, MaskedConfig(decoder_dim=24, decoder_heads=2)])
