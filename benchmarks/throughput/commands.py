@@ -50,7 +50,7 @@ def pretrain(
         Path | None,
         typer.Option("--corpus", help="A prepared one; default: synthetic speech of an hour."),
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=2, help="Clips.")] = 64,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=2, help="Clips.")] = 32,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="One more warms up.")] = 5,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0, help="Of training each system a round.")
