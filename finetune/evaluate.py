@@ -162,6 +162,8 @@ def find_unheard(
 ) -> Indices:
     """Joined clips of these classes whose speakers the model neither learnt from nor was chosen by.
 
+    Speakers of other corpora count as the same if they have the same name.
+
     Raises:
         UserError: there are none.
     """

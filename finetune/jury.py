@@ -15,7 +15,6 @@ from finetune.answers import AnswerRule
 from finetune.ensemble import Ensemble
 from finetune.evaluate import load_classifier
 from finetune.events import TimelineModel
-from finetune.moments import TimelineConfig
 from finetune.timeline import OverTime
 from finetune.trust import NEVER_SURE
 from ssl_audio.data.audio import Int16
@@ -63,10 +62,8 @@ class Jury:
         self.rule = _average_rules(rules)
         if combination == "mode":  # no share of votes was seen when they learnt to be unsure
             self.rule = replace(self.rule, unsure_below=None)
-        self._timelines = {
-            TimelineConfig(**(member.config.timeline or {})).model_dump_json(): None
-            for member in members
-        }
+        timelines = (member.config.asked_when()[0] for member in members)
+        self._timelines = {timeline.model_dump_json(): None for timeline in timelines}
         if combination == "mode" and self.rule.task == "multilabel":
             raise UserError("--combine mode: models of several classes a clip have no one vote")
 

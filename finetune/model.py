@@ -72,6 +72,13 @@ class AudioClassifierConfig(PreTrainedConfig):
         )
         super().__post_init__(**kwargs)
 
+    def asked_when(self) -> tuple[TimelineConfig, float]:
+        """How it is asked what is heard when, and the seconds of a window: no moment is longer."""
+        window = WindowConfig(**(self.windows or {})).seconds
+        timeline = TimelineConfig(**(self.timeline or {}))
+        shortest = min(timeline.moment_seconds, window)
+        return timeline.model_copy(update={"moment_seconds": shortest}), window
+
 
 @dataclass
 class AudioClassifierOutput(ModelOutput):
@@ -171,11 +178,10 @@ class AudioClassifier(PreTrainedModel):
             waveform: (samples,) float32, one at least. A classifier of whole clips judges long
                 phrases by windows of the default length.
         """
-        config = TimelineConfig(**(self.config.timeline or {}))
-        window = (self.windows or WindowConfig()).seconds
+        config, window = self.config.asked_when()
         rate = self.encoder.config.sample_rate
         edges = cut_at_pauses(waveform, rate, config.pause_seconds)
-        lengths = (window, min(config.moment_seconds, window), config.phrase_seconds)
+        lengths = (window, config.moment_seconds, config.phrase_seconds)
         samples = [round(seconds * rate) for seconds in lengths]
         phrases = [place_moments(*ends, *samples) for ends in pairwise(edges)]
         judged = self._judge_windows(waveform, np.concatenate([p.windows for p in phrases]))

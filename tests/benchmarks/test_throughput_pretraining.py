@@ -89,6 +89,7 @@ def test_ours_is_fed_from_the_corpus(prepared: Path) -> None:
     assert losses[0][0] != losses[1][0] and system.views == 4
 
 
+@pytest.mark.slow
 def test_the_table_of_a_gpu_has_the_rows_of_a_cpu_at_its_own_scale(prepared: Path) -> None:
     corpus = PreparedCorpus.load(prepared)
     small = replace(ON_GPU, size="tiny", patches_a_side=3, clip_seconds=0.4)

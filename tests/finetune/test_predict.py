@@ -314,6 +314,10 @@ def test_several_models_are_averaged(
     path = write_levels(tmp_path / "a.wav", 0.75)
     with pytest.raises(UserError, match=r"same moments, and theirs are .*0.5}; .*0.25}:"):
         predict([path], [Path("any")], tmp_path / "no.csv", "timeline")
+    short = {"seconds": 0.2, "hop_seconds": 0.2}
+    use(monkeypatch, Ticking(8000), Ticking(8000, windows=short))
+    with pytest.raises(UserError, match=r"same moments, and theirs are .*0.5}; .*0.2}:"):
+        predict([path], [Path("any")], tmp_path / "no.csv", "timeline")
     use(monkeypatch, Ticking(), Ticking())
     predict([path], [Path("any")], tmp_path / "out.csv", "timeline")
     assert read_rows(tmp_path / "out.csv")[0]["loud"].startswith("0.75")
