@@ -251,12 +251,11 @@ def build_ours(
     precision: Precision,
     device: torch.device,
 ) -> System:
-    """One of our objectives, fed from the prepared corpus as a run is."""
-    shape = AudioEncoderConfig.of_size(size)
-    tokens = round(seconds * PATCHES_PER_SECOND)
-    form = choose_attention(shape, tokens, device, precision)
-    encoder = AudioEncoder(shape.with_attention(form))
-    objective = OBJECTIVES[config.kind](encoder, config).train().to(device)
+    """One of our objectives, fed from the prepared corpus as a run is.
+
+    Raises:
+        UserError: no clip of the corpus is long enough.
+    """
     indices = np.flatnonzero(corpus.num_samples >= seconds * SAMPLE_RATE)
     if not len(indices):
         longest = corpus.num_samples.max() / SAMPLE_RATE
@@ -264,6 +263,11 @@ def build_ours(
             f"{corpus.root}: crops of {seconds:g} s are timed, and its longest clip has "
             f"{longest:.2f} s"
         )
+    shape = AudioEncoderConfig.of_size(size)
+    tokens = round(seconds * PATCHES_PER_SECOND)
+    form = choose_attention(shape, tokens, device, precision)
+    encoder = AudioEncoder(shape.with_attention(form))
+    objective = OBJECTIVES[config.kind](encoder, config).train().to(device)
     stream = CropStream(corpus, indices, 0, seconds)
     sampler = StepSampler(batch_size, 1, 0, LONGEST, 0, 1)
     loader: list[Iterator[Any]] = []

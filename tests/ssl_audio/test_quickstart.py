@@ -262,6 +262,7 @@ def write_table(root):
     return root / "table of clips.csv"
 
 
+@pytest.mark.slow
 def test_a_whole_run_from_another_folder(tmp_path):
     table = write_table(tmp_path / "data")
     (tmp_path / "benchmarks").mkdir()
