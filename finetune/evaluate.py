@@ -164,6 +164,9 @@ def find_unheard(
 
     Speakers of other corpora count as the same if they have the same name.
 
+    Returns:
+        (clips,) int64 positions in ``joined``.
+
     Raises:
         UserError: there are none.
     """

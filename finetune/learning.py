@@ -161,6 +161,7 @@ def load_best(
     folder = session.output / f"best-{state.best_step:08d}"
     best = load_model(AudioClassifier, folder, session.choices["attention"])
     best.eval().to(session.accelerator.device)
+    best.config.timeline = config.timeline.model_dump()  # it may have changed since that step
     calibrate(best, material.corpus, material.validation, material.labels, config.wanted_accuracy)
     return best
 
@@ -197,7 +198,6 @@ def _build_classifier(
             pooling=config.pooling,
             level=_choose_level(config, encoder, material),
             windows=config.windows.model_dump() if config.windows else None,
-            timeline=config.timeline.model_dump(),
             head_config=config.head.model_dump(),
             classes=list(material.labels.classes),
             task=material.task,

@@ -171,8 +171,8 @@ class AudioClassifier(PreTrainedModel):
     def probabilities_over_time(self, waveform: Tensor) -> OverTime:
         """What is heard when: each phrase between two pauses is judged apart.
 
-        A short phrase is one moment; a moment of a longer one has the mean over the windows of the
-        phrase in which it lies.
+        A short phrase is one moment; a moment of a longer one has the mean over the phrase's
+        windows that hold its start.
 
         Args:
             waveform: (samples,) float32, one at least. A classifier of whole clips judges long

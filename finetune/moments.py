@@ -35,7 +35,7 @@ class Moments:
     Attributes:
         edges: (moments, 2) int64 samples, without gap or overlap.
         windows: (windows, 2) int64 samples.
-        first: (moments,) int64, the first window in which each moment lies.
+        first: (moments,) int64, the first window that holds each moment's start.
         last: (moments,) int64, the last one.
     """
 

@@ -33,7 +33,7 @@ from ssl_audio.data.protocols import PROTOCOLS, open_protocol
 from ssl_audio.encoder import AudioEncoderFeatureExtractor
 from ssl_audio.errors import ConfigError, DataError
 from ssl_audio.run_record import git_commit, read_run_record, write_run_record
-from ssl_audio.session import FREE_TO_CHANGE, Session, open_session
+from ssl_audio.session import FREE_SECTIONS, FREE_TO_CHANGE, Session, open_session
 from ssl_audio.train_state import TrainState
 
 TYPICAL_SECONDS = 3.0
@@ -97,7 +97,7 @@ def _train_teacher(config: FinetuneConfig, output: Path, resume: bool) -> AudioC
 def _fixed(config: dict[str, Any]) -> dict[str, Any]:
     """What a run must keep to be gone on with."""
     train = {name: value for name, value in config["train"].items() if name not in FREE_TO_CHANGE}
-    return {**config, "train": train}
+    return {**{name: config[name] for name in config.keys() - FREE_SECTIONS}, "train": train}
 
 
 def _refuse_unusable(folds: Folds, fold: Fold) -> None:

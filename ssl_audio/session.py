@@ -94,7 +94,7 @@ class Session:
 
 
 FREE_TO_CHANGE = {"num_workers", "log_every", "keep_checkpoints", "max_seconds", "trackers"}
-_FREE_SECTIONS = {"watch", "monitor", "timeline"}
+FREE_SECTIONS = {"watch", "monitor", "timeline"}
 """They look at a run and change nothing of its weights."""
 
 
@@ -200,7 +200,7 @@ def _probe(
 def _refuse_other_run(now: dict[str, Any], then: dict[str, Any]) -> None:
     for key in sorted(now.keys() | then.keys()):
         section, name = key.split(".", 1)[0], key.rsplit(".", 1)[-1]
-        is_free = section in _FREE_SECTIONS or name in FREE_TO_CHANGE
+        is_free = section in FREE_SECTIONS or name in FREE_TO_CHANGE
         if not is_free and now.get(key) != then.get(key):
             raise UserError(
                 f"can't resume: {key} was {then.get(key)!r} and is now {now.get(key)!r}; "

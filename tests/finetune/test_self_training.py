@@ -111,6 +111,10 @@ def test_a_run_trains_teacher_and_student_and_says_so(
     other = configure(prepared, *more, "train.lr=0.1")
     with pytest.raises(ConfigError, match="trained otherwise"):
         run_finetune(other, tmp_path / "run", resume=True)
+    # How a timeline is asked for is free to change, of the teacher too.
+    later = configure(prepared, *more, "timeline.pause_seconds=0.4")
+    run_finetune(later, tmp_path / "run", resume=True)
+    assert load_classifier(tmp_path / "run").config.timeline["pause_seconds"] == 0.4
 
 
 def test_few_labels_are_the_same_few_for_teacher_and_student(
