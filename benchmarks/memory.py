@@ -14,7 +14,7 @@ _PROCESS = Path("/proc/self")
 
 def forget_peak() -> None:
     """Starts a new peak from what is held and not only kept for later, where the system can."""
-    _give_back_freed()
+    give_back_freed()
     with suppress(OSError):
         (_PROCESS / "clear_refs").write_text("5", encoding="utf-8")
 
@@ -67,7 +67,7 @@ def _resident_mebibytes() -> float:
     return peak_mebibytes()
 
 
-def _give_back_freed() -> None:
+def give_back_freed() -> None:
     """Has the C library return what was freed, so that it does not count as held, where it can."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -22,7 +22,8 @@ from benchmarks.figures.style import (
     new_figure,
     save_figure,
 )
-from benchmarks.throughput.pretraining import Row, System, build_ours, time_systems
+from benchmarks.throughput.pretraining import build_ours
+from benchmarks.throughput.steps import Row, System, time_systems
 from ssl_audio.allocation import keep_freed_memory
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder_config import Size

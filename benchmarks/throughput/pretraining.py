@@ -1,29 +1,22 @@
-"""``throughput pretrain``: whole training steps of ours and of what a user would pick instead.
+"""``throughput pretrain``: training steps of ours and of what a user would pick instead."""
 
-Every system takes steps in turn, round by round, so that what the machine does meanwhile meets all
-of them alike; so does the matrix product that the floor is taken from.
-"""
-
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from benchmarks.memory import PeakMemory
 from benchmarks.throughput.rivals import (
     WAV2VEC2_FRAMES_PER_SECOND,
     build_vit_mae,
     build_wav2vec2,
 )
+from benchmarks.throughput.steps import LONGEST, Report, System, time_systems
 from ssl_audio.allocation import keep_freed_memory
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
@@ -34,22 +27,10 @@ from ssl_audio.errors import UserError
 from ssl_audio.objectives import OBJECTIVES
 from ssl_audio.objectives.latent import LatentConfig
 from ssl_audio.objectives.masked import MaskedConfig
-from ssl_audio.optim import parameter_groups
-from ssl_audio.probing import Precision, choose_attention
-from ssl_audio.progress import progress_bar
-from ssl_audio.run_record import git_commit, processor_name
+from ssl_audio.probing import Precision, choose_attention, choose_precision
+from ssl_audio.run_record import git_commit
 from ssl_audio.transformer import compile_blocks
 
-LONGEST = 10**6
-ATTENTION_ON_CPU: dict[Any, Callable[..., int]] = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
-        lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value)
-    ),
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
-        lambda grad, query, key, value, *_, **__: sdpa_backward_flop_count(grad, query, key, value)
-    ),
-}
-"""Operations of shapes; torch counts those of fused attention on a GPU only."""
 PATCHES_PER_SECOND = 25
 
 
@@ -84,106 +65,6 @@ class Scale:
 
 ON_CPU = Scale("tiny", ("small",), 9, 3.0, (1, 4, 8))
 ON_GPU = Scale("base", (), 16, 10.0, (1, 4, 16))
-
-
-@dataclass(frozen=True)
-class System:
-    """One way of pretraining, ready to take steps.
-
-    Attributes:
-        name: as the table prints it.
-        module: that learns.
-        loss: of a new batch, and the seconds that were waited for it.
-        clips: of a batch.
-        views: masked views of a batch.
-        seconds: of audio in a clip.
-        tokens: that the encoder sees of a view.
-        precision: of autocast.
-        device: where it learns.
-        after_step: what follows an optimizer step.
-        after_first: what follows the first of all steps, of which operations are counted.
-    """
-
-    name: str
-    module: nn.Module
-    loss: Callable[[], tuple[Tensor, float]]
-    clips: int
-    views: int
-    seconds: float
-    tokens: int
-    precision: Precision
-    device: torch.device
-    after_step: Callable[[int, int], None] = lambda step, max_steps: None
-    after_first: Callable[[], None] = lambda: None
-
-
-@dataclass(frozen=True)
-class Row:
-    """How fast a system trains; rates are medians over rounds, with the slowest and fastest.
-
-    Attributes:
-        system: its name.
-        precision: of autocast.
-        parameters: weights that learn.
-        batch_size: clips of a step.
-        audio_seconds_per_second: of clips, per second of wall time.
-        slowest, fastest: the same, of single rounds.
-        clips_per_second: of wall time.
-        views_per_second: masked views of clips.
-        flops_per_clip: floating-point operations of the model, forward and backward.
-        share_of_matmul_peak: model FLOP/s over the best bfloat16 matrix product of its own shapes
-            in the same rounds; on a GPU what is known as MFU, against what was measured.
-        data_wait_fraction: of the wall time.
-        peak_mebibytes: of its first step above what was held before: activations, gradients and
-            the optimizer's state.
-    """
-
-    system: str
-    precision: str
-    parameters: int
-    batch_size: int
-    audio_seconds_per_second: float
-    slowest: float
-    fastest: float
-    clips_per_second: float
-    views_per_second: float
-    flops_per_clip: float
-    share_of_matmul_peak: float
-    data_wait_fraction: float
-    peak_mebibytes: float
-
-
-@dataclass(frozen=True)
-class Report:
-    """Every system of one run."""
-
-    threads: int
-    device: str
-    rounds: int
-    rows: tuple[Row, ...]
-    processor: str = field(default_factory=processor_name)
-    git_commit: str | None = field(default_factory=git_commit)
-
-    def describe(self) -> str:
-        """A table for the terminal."""
-        lines = [
-            f"{self.device}, {self.threads} threads, {self.rounds} rounds; "
-            "audio-seconds trained on per second",
-            f"{'system':<42}{'audio-s/s':>10}{'slowest':>9}{'fastest':>9}{'clips/s':>9}"
-            f"{'views/s':>9}{'of peak':>9}{'wait':>8}{'MiB':>7}",
-        ]
-        lines += [
-            f"{row.system:<42}{row.audio_seconds_per_second:>10.1f}{row.slowest:>9.1f}"
-            f"{row.fastest:>9.1f}{row.clips_per_second:>9.1f}{row.views_per_second:>9.1f}"
-            f"{row.share_of_matmul_peak:>9.1%}{row.data_wait_fraction:>8.2%}"
-            f"{row.peak_mebibytes:>7.0f}"
-            for row in self.rows
-        ]
-        return "\n".join(lines)
-
-    def save(self, path: Path) -> None:
-        """Writes every figure as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
 def measure_pretraining(
@@ -230,14 +111,18 @@ def list_systems(
         frames = round(scale.picture_seconds * WAV2VEC2_FRAMES_PER_SECOND)
         name = f"wav2vec 2.0, {short}"
         rows.append(_rival(name, *built, batch_size, scale, frames, precision, device))
-    alone = partial(build, seconds=scale.clip_seconds, precision=half)
+    # These are compared with no other's and so have the precision that a run would choose.
+    alone = partial(build, seconds=scale.clip_seconds, precision=choose_precision(device))
     rows += [
         alone(f"latent, {masks} masks", scale.size, LatentConfig(num_masks=masks))
         for masks in scale.num_masks
     ]
+    usual = LatentConfig()
+    name = f"latent, {usual.num_masks} masks"
+    rows.append(_compiled(alone(name, scale.size, usual)))
     for size in scale.larger:
         rows.append(alone("masked", size, ours))
-        rows.append(alone("latent, 4 masks", size, LatentConfig(num_masks=4)))
+        rows.append(alone(name, size, usual))
     return rows
 
 
@@ -309,131 +194,3 @@ def _rival(
 ) -> System:
     sizes = (batch_size, batch_size, scale.picture_seconds, tokens)
     return System(name, module, lambda: (loss(), 0.0), *sizes, precision, device)
-
-
-def time_systems(systems: Sequence[System], rounds: int, seconds: float) -> Report:
-    """Steps of every system in turn, and matrix products of its shapes between them."""
-    trainers = [Trainer(system) for system in systems]
-    times: dict[str, list[float]] = {system.name: [] for system in systems}
-    peaks: dict[str, list[float]] = {system.name: [] for system in systems}
-    with progress_bar((rounds + 1) * len(systems), "pretrain", "block") as bar:
-        for number in range(rounds + 1):
-            for trainer in trainers:
-                name = trainer.system.name
-                step = trainer.run(seconds)
-                peak = time_matmul(trainer.system)
-                if number:  # the first round warms up
-                    times[name].append(step)
-                    peaks[name].append(peak)
-                else:
-                    trainer.waited = trainer.spent = 0.0
-                bar.update()
-    rows = tuple(_row(trainer, times, peaks) for trainer in trainers)
-    device = systems[0].device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return Report(torch.get_num_threads(), name, rounds, rows)
-
-
-class Trainer:
-    """Takes whole training steps: batch, forward, backward, clipping, AdamW."""
-
-    def __init__(self, system: System) -> None:
-        self.system = system
-        groups = [
-            {name: value for name, value in group.items() if name != "lr_scale"}
-            for group in parameter_groups(system.module, 0.05)
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
-        self.weights = [weight for group in groups for weight in group["params"]]
-        self.waited = self.spent = 0.0
-        counting = FlopCounterMode(display=False, custom_mapping=ATTENTION_ON_CPU)
-        with PeakMemory(system.device) as peak, counting as counter:
-            self.step()
-        self.peak_mebibytes = peak.mebibytes
-        self.flops_per_clip = counter.get_total_flops() / system.clips
-        system.after_first()
-
-    def step(self) -> float:
-        """One step; returns the seconds waited for its batch."""
-        half = self.system.precision == "bfloat16"
-        with torch.autocast(self.system.device.type, torch.bfloat16, enabled=half):
-            loss, waited = self.system.loss()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights, 3.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.system.after_step(1, LONGEST)
-        finish(self.system.device)
-        return waited
-
-    def run(self, seconds: float) -> float:
-        """Seconds a step takes, the mean over at least so many of training.
-
-        What ran before has left its own data in the caches: a first step is not counted, unless it
-        is as long as all of them may be.
-        """
-        started = time.perf_counter()
-        waited = self.step()
-        first = time.perf_counter() - started
-        if first >= seconds:
-            self.waited += waited
-            self.spent += first
-            return first
-        started = time.perf_counter()
-        num_steps = 0
-        while (spent := time.perf_counter() - started) < seconds:
-            self.waited += self.step()
-            num_steps += 1
-        self.spent += spent
-        return spent / num_steps
-
-
-def finish(device: torch.device) -> None:
-    """Waits for what a GPU still computes, so that the clock counts it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def time_matmul(system: System, repeats: int = 3) -> float:
-    """FLOP/s of the best bfloat16 matrix product with the shapes of the system's blocks."""
-    config: Any = getattr(system.module, "encoder", system.module).config
-    dim = config.hidden_size
-    wide = getattr(config, "intermediate_size", 4 * dim)
-    rows = max(64, system.views * system.tokens)
-    products = 1 if system.device.type == "cpu" else 20  # in a row: starting one takes a GPU long
-    make = partial(torch.randn, dtype=torch.bfloat16, device=system.device)
-    best = 0.0
-    for inner, outer in ((dim, wide), (wide, dim), (dim, 3 * dim)):
-        tokens, weight = make(rows, inner), make(inner, outer)
-        for _ in range(repeats):
-            finish(system.device)
-            started = time.perf_counter()
-            for _ in range(products):
-                _ = tokens @ weight
-            finish(system.device)
-            spent = time.perf_counter() - started
-            best = max(best, 2 * products * rows * inner * outer / spent)
-    return best
-
-
-def _row(trainer: Trainer, times: dict[str, list[float]], peaks: dict[str, list[float]]) -> Row:
-    system = trainer.system
-    steps = np.array(times[system.name])
-    rates = system.clips * system.seconds / steps
-    step = float(np.median(steps))
-    flops = trainer.flops_per_clip * system.clips / step
-    return Row(
-        system=system.name,
-        precision=system.precision,
-        parameters=sum(weight.numel() for weight in trainer.weights),
-        batch_size=system.clips,
-        audio_seconds_per_second=float(np.median(rates)),
-        slowest=float(rates.min()),
-        fastest=float(rates.max()),
-        clips_per_second=system.clips / step,
-        views_per_second=system.views / step,
-        flops_per_clip=trainer.flops_per_clip,
-        share_of_matmul_peak=flops / max(peaks[system.name]),
-        data_wait_fraction=trainer.waited / trainer.spent,
-        peak_mebibytes=trainer.peak_mebibytes,
-    )

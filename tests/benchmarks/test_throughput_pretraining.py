@@ -9,20 +9,19 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.throughput.pretraining import (
-    ATTENTION_ON_CPU,
     ON_CPU,
     ON_GPU,
     Scale,
-    System,
     build_ours,
     list_systems,
-    time_systems,
 )
 from benchmarks.throughput.rivals import build_vit_mae, build_wav2vec2
+from benchmarks.throughput.steps import ATTENTION_ON_CPU, System, time_systems
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
 from ssl_audio.objectives.masked import MaskedConfig
+from ssl_audio.probing import choose_precision
 from ssl_audio.run_record import git_commit
 
 CPU = torch.device("cpu")
@@ -94,19 +93,21 @@ def test_the_table_of_a_gpu_has_the_rows_of_a_cpu_at_its_own_scale(prepared: Pat
     corpus = PreparedCorpus.load(prepared)
     small = replace(ON_GPU, size="tiny", patches_a_side=3, clip_seconds=0.4)
     systems = list_systems(corpus, small, 2, CPU)
-    assert [system.name.removesuffix(", bf16") for system in systems] == [
-        "ours, masked, tiny",
+    own = "bf16" if choose_precision(CPU) == "bfloat16" else "f32"
+    assert [system.name for system in systems] == [
+        "ours, masked, tiny, bf16",
         "ours, masked, tiny, bf16, compiled",
         "ours, masked, tiny, f32",
-        "ViTMAE, our decoder",
-        "ViTMAE, as shipped",
-        "wav2vec 2.0",
+        "ViTMAE, our decoder, bf16",
+        "ViTMAE, as shipped, bf16",
+        "wav2vec 2.0, bf16",
         "ViTMAE, our decoder, f32",
         "ViTMAE, as shipped, f32",
         "wav2vec 2.0, f32",
-        *(f"ours, latent, {masks} masks, tiny" for masks in (1, 4, 16)),
+        *(f"ours, latent, {masks} masks, tiny, {own}" for masks in (1, 4, 16)),
+        f"ours, latent, 4 masks, tiny, {own}, compiled",
     ]
-    assert [system.views for system in systems[-3:]] == [2, 8, 32]
+    assert [system.views for system in systems[-4:]] == [2, 8, 32, 8]
 
 
 @pytest.mark.parametrize("decoder", [None, MaskedConfig(decoder_dim=24, decoder_heads=2)])
