@@ -80,32 +80,49 @@ def draw_masks(keys: Tensor, config: MaskingConfig, grid: Grid, padding_mask: Te
     Returns:
         Of num_masks * batch rows: all clips with their first mask, then all with their second.
     """
-    noise = torch.cat(
-        [uniform(keys, Stream.MASK, grid.num_patches, view) for view in range(config.num_masks)]
-    )
-    padding_mask = padding_mask.repeat(config.num_masks, 1)
-    if config.mask != "random":
-        noise = block_noise(noise.masked_fill(padding_mask, 1.0), grid, config.mask_block)
+    is_random = config.mask == "random"
+    count = grid.num_patches if is_random else count_blocks(grid, config.mask_block)
+    noise = torch.cat([uniform(keys, Stream.MASK, count, view) for view in range(config.num_masks)])
+    if not is_random:
+        noise = block_noise(noise, grid, config.mask_block)
     return random_mask(
-        1 - noise if config.mask == "block" else noise, config.mask_ratio, padding_mask
+        1 - noise if config.mask == "block" else noise,
+        config.mask_ratio,
+        padding_mask.repeat(config.num_masks, 1),
     )
+
+
+def count_blocks(grid: Grid, block: int) -> int:
+    """How many blocks touch the grid: as many in a column as ``block_noise`` says, in each place.
+
+    Args:
+        grid: of the patches.
+        block: patches along each side.
+    """
+    return _blocks_in_column(grid, block) * (grid.time_patches + block - 1)
+
+
+def _blocks_in_column(grid: Grid, block: int) -> int:
+    return 1 if block >= grid.freq_patches else grid.freq_patches + block - 1
 
 
 def block_noise(noise: Tensor, grid: Grid, block: int) -> Tensor:
-    """The smallest noise of all blocks that cover a patch: (batch, num_patches) to the same.
+    """The smallest noise of all blocks that cover a patch: (batch, num_patches).
 
     Patches with small values lie in blocks, so that taking any number of the smallest takes whole
-    blocks, of which the last one may be cut and any may overlap.
+    blocks, of which the last one may be cut and any may overlap. Blocks begin before the grid too,
+    so that as many cover a patch at its edge as one amid it, and all are hidden equally often.
 
     Args:
-        noise: (batch, num_patches), of the block that begins at each patch.
+        noise: (batch, count_blocks(grid, block)), of every block that touches the grid,
+            frequency-major; a block that is as high as the grid or higher covers columns whole.
         grid: of the patches.
-        block: patches along each side; a grid's narrower side is covered whole.
+        block: patches along each side.
 
     Source: the idea of Baevski et al. 2022 (data2vec 2.0), section 3.2, where blocks stay visible.
     We differ: a clip has exactly the share of hidden patches that was asked for.
     """
-    height, width = min(block, grid.freq_patches), min(block, grid.time_patches)
-    picture = noise.unflatten(1, (1, grid.freq_patches, grid.time_patches))
-    before = functional.pad(picture, (width - 1, 0, height - 1, 0), value=1.0)
-    return -functional.max_pool2d(-before, (height, width), stride=1).flatten(1)
+    rows = _blocks_in_column(grid, block)
+    picture = noise.unflatten(1, (1, rows, -1))
+    smallest = -functional.max_pool2d(-picture, (1 if rows == 1 else block, block), stride=1)
+    return smallest.expand(-1, -1, grid.freq_patches, -1).flatten(1)

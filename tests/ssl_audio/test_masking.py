@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_audio.draws import draw_keys
-from ssl_audio.masking import MaskingConfig, block_noise, draw_masks, random_mask
+from ssl_audio.masking import (
+    MaskingConfig,
+    block_noise,
+    count_blocks,
+    draw_masks,
+    random_mask,
+)
 from ssl_audio.patches import Grid
 
 
@@ -69,11 +75,31 @@ def test_every_kind_hides_exactly_its_share(kind: str) -> None:
 
 
 def test_blocks_of_a_grid_are_squares() -> None:
-    noise = torch.ones(1, 12 * 20)
-    noise[0, 3 * 20 + 7] = 0.25
-    blocks = block_noise(noise, Grid(12, 20), 5).reshape(12, 20)
+    grid = Grid(12, 20)
+    noise = torch.ones(1, 16, 24)
+    noise[0, 4 + 3, 4 + 7] = 0.25
+    assert count_blocks(grid, 5) == noise[0].numel()
+    blocks = block_noise(noise.flatten(1), grid, 5).reshape(12, 20)
     assert (blocks[3:8, 7:12] == 0.25).all() and int((blocks == 0.25).sum()) == 25
-    # At the edge a block is cut.
-    edge = torch.ones(1, 8)
-    edge[0, 6] = 0.5
-    assert block_noise(edge, Grid(1, 8), 5).tolist() == [[1, 1, 1, 1, 1, 1, 0.5, 0.5]]
+    # At both edges a block is cut.
+    for start, covered in ((-3, [0, 1]), (6, [6, 7])):
+        edge = torch.ones(1, 12)
+        edge[0, 4 + start] = 0.5
+        found = block_noise(edge, Grid(1, 8), 5)[0]
+        assert (found == 0.5).nonzero().flatten().tolist() == covered
+
+
+def test_a_block_higher_than_the_grid_covers_columns_whole() -> None:
+    noise = torch.rand(3, count_blocks(Grid(4, 9), 5), generator=torch.Generator().manual_seed(0))
+    found = block_noise(noise, Grid(4, 9), 5).unflatten(1, (4, 9))
+    assert torch.equal(found, block_noise(noise, Grid(1, 9), 5)[:, None].expand(3, 4, 9))
+
+
+@pytest.mark.parametrize("kind", ["random", "block", "inverse_block"])
+@pytest.mark.parametrize("grid", [Grid(1, 75), Grid(8, 20)])
+def test_every_place_is_hidden_equally_often(kind: str, grid: Grid) -> None:
+    keys = draw_keys(0, torch.zeros(4000, dtype=torch.int64), torch.arange(4000))
+    padding = torch.zeros(4000, grid.num_patches, dtype=torch.bool)
+    config = MaskingConfig(mask=kind, mask_ratio=0.75)  # type: ignore[arg-type]
+    often = draw_masks(keys, config, grid, padding).mask.float().mean(0)
+    assert (often - 0.75).abs().max() < 0.06
