@@ -160,7 +160,9 @@ class Contrast(nn.Module):
             clip_indices: (batch,) int64, equal for equal recordings.
         """
         view_a, view_b = self.project(tokens, padding_mask).chunk(2)
-        loss = self.loss(view_a, view_b, clip_indices)
+        # bfloat16 has three digits, and a low temperature multiplies what they leave out.
+        with torch.autocast(tokens.device.type, enabled=False):
+            loss = self.loss(view_a.float(), view_b.float(), clip_indices)
         with torch.no_grad():
             a, b = (functional.normalize(view.float(), dim=1) for view in (view_a, view_b))
             metrics = {

@@ -13,7 +13,14 @@ from pydantic import Field
 from ssl_audio.config import Config
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder import AudioEncoder
-from ssl_audio.objectives.base import Batch, Ints, Level, Objective, StepOutput
+from ssl_audio.objectives.base import (
+    Batch,
+    Ints,
+    Level,
+    Objective,
+    Reconstruction,
+    StepOutput,
+)
 from ssl_audio.objectives.contrastive import Contrast, ContrastConfig, hear_two_views
 from ssl_audio.objectives.forms import PREDICTIONS, AnyPredictionConfig
 from ssl_audio.objectives.prediction import MaskedPrediction
@@ -83,6 +90,10 @@ class JointObjective(Objective):
             "contrastive_loss": contrastive.detach(),
         }
         return StepOutput(predicted.loss + self.config.contrastive_weight * contrastive, metrics)
+
+    def reconstruct(self, batch: Batch) -> Reconstruction | None:
+        """The prediction's, of whole clips."""
+        return self.prediction.reconstruct(batch)
 
     def inspect_learning(self, batch: Batch) -> dict[str, Level]:
         """Targets and answers, and projections of views of which nothing is hidden."""

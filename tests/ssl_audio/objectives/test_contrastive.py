@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.objectives.contrastive import (
     Bilinear,
+    Contrast,
+    ContrastConfig,
     ContrastiveConfig,
     ContrastiveObjective,
     NtXent,
@@ -77,6 +80,21 @@ def test_bilinear_equals_the_slow_definition() -> None:
 
 
 LOSSES = {"cosine": lambda: NtXent(0.2), "bilinear": lambda: Bilinear(8)}
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "bilinear"])
+def test_similarities_keep_their_digits_under_autocast(
+    similarity: Literal["cosine", "bilinear"],
+) -> None:
+    torch.manual_seed(0)
+    config = ContrastConfig(similarity=similarity, projection_dim=8, temperature=0.02)
+    contrast = Contrast(16, config).eval()
+    tokens, padding = torch.randn(8, 5, 16), torch.zeros(8, 5, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = contrast.project(tokens, padding).float().chunk(2)
+        loss = contrast(tokens, padding, CLIPS).loss
+    assert loss.dtype == torch.float32
+    assert torch.allclose(loss, contrast.loss(*halved, CLIPS), rtol=1e-6)
 
 
 def _step(similarity: str, mine: slice) -> tuple[Tensor, Tensor]:

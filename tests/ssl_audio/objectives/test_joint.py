@@ -8,6 +8,7 @@ import torch
 from ssl_audio.masking import Masked
 from ssl_audio.objectives.base import Heard
 from ssl_audio.objectives.contrastive import ContrastConfig, hear_two_views
+from ssl_audio.objectives.descriptors import DescriptorsConfig
 from ssl_audio.objectives.joint import JointConfig, JointObjective
 from ssl_audio.objectives.masked import MaskedConfig
 from tests.ssl_audio.objectives.conftest import Batches, Encoders
@@ -64,3 +65,16 @@ def test_loss_equals_the_slow_definition(
     assert math.isclose(float(output.metrics["prediction_loss"]), predicted, rel_tol=1e-4)
     assert math.isclose(float(output.metrics["contrastive_loss"]), contrasted, rel_tol=1e-4)
     assert math.isclose(float(output.loss), predicted + weight * contrasted, rel_tol=1e-4)
+
+
+def test_it_pictures_what_its_prediction_reconstructs(
+    make_encoder: Encoders, make_batch: Batches
+) -> None:
+    small = {"decoder_layers": 1, "decoder_dim": 24, "decoder_heads": 2}
+    batch = make_batch([30_000, 9_000], 30_000)
+    masked = JointObjective(make_encoder(), JointConfig(prediction=MaskedConfig(**small))).eval()
+    picture, expected = masked.reconstruct(batch), masked.prediction.reconstruct(batch)
+    assert picture is not None and expected is not None
+    assert torch.equal(picture.reconstructed, expected.reconstructed)
+    descriptors = JointConfig(prediction=DescriptorsConfig(**small))
+    assert JointObjective(make_encoder(), descriptors).reconstruct(batch) is None
