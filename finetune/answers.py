@@ -56,10 +56,18 @@ class AnswerRule:
             probabilities: one per class.
         """
         if self.task != "multilabel":
-            return self.classes[int(np.argmax(probabilities))]
+            return self.likeliest(probabilities)
         limits = self.thresholds or (0.5,) * len(self.classes)
         chosen = zip(self.classes, probabilities, limits, strict=True)
         return BETWEEN_EMOTIONS.join(name for name, p, limit in chosen if p >= limit)
+
+    def likeliest(self, probabilities: Sequence[float] | npt.NDArray[Any]) -> str:
+        """The most probable class, also where several can be right or none need be.
+
+        Args:
+            probabilities: one per class.
+        """
+        return self.classes[int(np.argmax(probabilities))]
 
     def answer(self, probabilities: Sequence[float] | npt.NDArray[Any]) -> str:
         """As ``best``, unless the rule is not sure of it.

@@ -54,7 +54,10 @@ class FrozenConfig(Variant):
 
 
 class ProbeConfig(Variant):
-    """The head is fitted to the frozen encoder by logistic regression; no steps are taken."""
+    """The head is fitted to the frozen encoder by logistic regression; no steps are taken.
+
+    All classes weigh the same in it, however common they are.
+    """
 
     kind: Literal["probe"] = "probe"
 
@@ -187,6 +190,8 @@ class ClassifierConfig(Config):
             raise ValueError("windows.combination noisy_or needs head multilabel")
         if self.sampling == "balanced" and self.head.kind == "multilabel":
             raise ValueError("sampling balanced needs clips of one class each, not multilabel ones")
+        if self.sampling == "balanced" and self.head.class_balance != "none":
+            raise ValueError("sampling balanced and head.class_balance do the same: leave one out")
         if self.self_training and self.head.kind == "multilabel":
             raise ValueError("self_training needs one class for each clip, not multilabel ones")
         if self.wanted_accuracy and self.head.kind == "multilabel":

@@ -66,8 +66,8 @@ class Table(Format):
 class Submission(Format):
     """One row a file, as the competition's train.csv has them: filename, emotion.
 
-    There is always an emotion: the most probable one, however unsure. A file that can't be read is
-    left out, as any emotion would be made up.
+    There is always one emotion: the most probable, however unsure and however many there may be. A
+    file that can't be read is left out, as any emotion would be made up.
     """
 
     @property
@@ -80,7 +80,7 @@ class Submission(Format):
     ) -> Iterable[list[Row]]:
         """See Format."""
         for file, found in zip(files, jury.probabilities(clips).tolist(), strict=True):
-            yield [[file.name, self.rule.best(found)]]
+            yield [[file.name, self.rule.likeliest(found)]]
 
 
 class Timeline(Format):

@@ -20,7 +20,7 @@ from finetune.sampling import BalancedStream, LabelledStream
 from finetune.strategies import (
     build_average,
     choose_learning_weights,
-    embed_whole,
+    embed_judged,
     fit_head,
     group_parameters,
     without_lora,
@@ -28,6 +28,7 @@ from finetune.strategies import (
 from finetune.trust import calibrate
 from ssl_audio.build import build_encoder
 from ssl_audio.checkpoint import write_folder
+from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.draws import Stream, uniform, view_keys
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig
@@ -133,11 +134,12 @@ def learn(
     started = time.monotonic()
     torch.manual_seed(config.train.seed)
     _refuse_unheard_ends(config, crop_seconds, material)
+    _refuse_labels_outside_crops(crop_seconds, material)
     classifier = _build_classifier(config, session, material)
     targets = material.targets
     if config.strategy.kind in ("probe", "head_first") and session.checkpoint is None:
-        embeddings = embed_whole(classifier, material.corpus, material.training)
-        fit_head(classifier.head, embeddings, targets)
+        embeddings, of_clip = embed_judged(classifier, material.corpus, material.training)
+        fit_head(classifier.head, embeddings, targets, of_clip)
     if config.strategy.kind == "probe":
         return _keep_probe(session, classifier, material, started)
     choose_learning_weights(classifier, config)
@@ -256,6 +258,19 @@ def _refuse_unheard_ends(
         raise UserError(
             f"a training clip has {longest:.1f} s and the encoder hears {shape.max_seconds:g} s at "
             "once: set crop_seconds, or windows, which judge long clips piece by piece"
+        )
+
+
+def _refuse_labels_outside_crops(crop_seconds: float | None, material: Material) -> None:
+    """A crop of a clip that holds several emotions may hold none of some of them."""
+    if crop_seconds is None or material.task != "multilabel":
+        return
+    several = material.training[(material.targets > 0).sum(1) > 1]
+    longest = material.corpus.num_samples[several].max(initial=0) / SAMPLE_RATE
+    if longest > crop_seconds:
+        raise UserError(
+            f"a training clip of several emotions has {longest:.1f} s, and a crop of "
+            f"{crop_seconds:g} s need not hold them all: set crop_seconds to null, with windows"
         )
 
 

@@ -49,7 +49,7 @@ class CrossEntropy(ClassLoss):
         wanted = targets * (1 - self.label_smoothing) + spread
         surprise = -wanted * log_probabilities
         if self.focusing:
-            surprise = surprise * (1 - log_probabilities.exp()) ** self.focusing
+            surprise = surprise * _focus(1 - log_probabilities.exp(), self.focusing)
         if self.class_weights is not None:
             surprise = surprise * self.class_weights
         return surprise.sum(1).mean()
@@ -71,11 +71,16 @@ class BinaryCrossEntropy(ClassLoss):
         present = -wanted * functional.logsigmoid(logits)
         absent = -(1 - wanted) * functional.logsigmoid(-logits)
         if self.focusing:
-            present = present * torch.sigmoid(-logits) ** self.focusing
-            absent = absent * torch.sigmoid(logits) ** self.focusing
+            present = present * _focus(torch.sigmoid(-logits), self.focusing)
+            absent = absent * _focus(torch.sigmoid(logits), self.focusing)
         if self.class_weights is not None:
             present = present * self.class_weights
         return (present + absent).mean()
+
+
+def _focus(doubt: Tensor, focusing: float) -> Tensor:
+    """The focal loss's factor; a root of zero would have no slope, so doubt is never zero."""
+    return doubt.clamp(min=torch.finfo(doubt.dtype).eps) ** focusing
 
 
 def weigh_classes(balance: BalanceName, counts: Tensor) -> Tensor | None:

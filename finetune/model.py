@@ -145,6 +145,18 @@ class AudioClassifier(PreTrainedModel):
         deep = self.config.level != "last"
         return self.encoder.pool_clips(waveform, num_samples, self._pool, deep)
 
+    def embed_judged(self, waveform: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
+        """What the head reads of a batch of clips: each as a whole, or its windows.
+
+        Returns:
+            (judged, dim) embeddings and (judged,) int64, the row of the clip that each is of.
+        """
+        if self.windows is None:
+            rows = torch.arange(len(waveform), device=waveform.device)
+            return self.embed(waveform, num_samples), rows
+        windows = self.cut(waveform, num_samples, self.windows)
+        return self._embed_windows(windows), windows.clip
+
     def embed_patches(self, audio: PatchedAudio, masked: Masked) -> Tensor:
         """(batch, dim) pooled embeddings of the visible patches."""
         deep = self.config.level != "last"

@@ -71,7 +71,7 @@ def predict(
         raise UserError(f"--format {form}: choose one of {', '.join(FORMATS)}")
     if combination not in (choices := get_args(Combination)):
         raise UserError(f"--combine {combination}: choose one of {', '.join(choices)}")
-    _refuse_output(output)
+    _refuse_output(output, inputs)
     files, notes = find_inputs(inputs)
     jury = Jury.load(models, cast(Combination, combination))
     shape = FORMATS[form](jury.rule)
@@ -101,10 +101,12 @@ def errors_path(output: Path) -> Path:
     return output.with_suffix(".errors.csv")
 
 
-def _refuse_output(output: Path) -> None:
+def _refuse_output(output: Path, inputs: Sequence[Path]) -> None:
     """Before hours of work, not after them."""
     if output.suffix.lower() != ".csv":
         raise UserError(f"--output must be a .csv file, got {output}")
+    if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+        raise UserError(f"--output {output} is what is to be read: name another file")
     if output.is_dir():
         raise UserError(f"--output {output} is a folder: name a file")
     if not output.parent.is_dir():

@@ -87,12 +87,16 @@ def without_lora(classifier: AudioClassifier) -> AudioClassifier:
 
 
 def group_parameters(config: ClassifierConfig, classifier: AudioClassifier) -> list[dict[str, Any]]:
-    """Groups for the optimizer: the rate falls from the head down; see ``optim``."""
+    """Groups for the optimizer: the rate falls from the head down; see ``optim``.
+
+    Down from the level that the head reads: blocks above it learn nothing.
+    """
     encoder = classifier.encoder
+    level = classifier.config.level
     levels = [
         [*encoder.patch_embedding.parameters(), encoder.cls_token],
         *(list(block.parameters()) for block in encoder.blocks),
-    ]
+    ][: level + 1 if isinstance(level, int) else None]
     above = (encoder.norm, classifier.pooling, classifier.mixture, classifier.combination)
     head = [weight for part in above if part is not None for weight in part.parameters()]
     head += list(classifier.head.parameters())
@@ -141,34 +145,54 @@ def build_average(
 
 
 @torch.no_grad()
-def embed_whole(
+def embed_judged(
     classifier: AudioClassifier, corpus: PreparedCorpus, indices: Indices, batch_size: int = 16
-) -> Floats:
-    """(clips, dim) float32 embeddings of whole clips as the head reads them, in this order."""
+) -> tuple[Floats, Indices]:
+    """What the head reads of clips: of each the whole, or its windows if it is judged by them.
+
+    Returns:
+        (judged, dim) float32 embeddings, clip after clip in the order of ``indices``, and (judged,)
+        int64, the place in ``indices`` of the clip that each is of.
+    """
     device = next(classifier.parameters()).device
     place = {index: row for row, index in enumerate(indices.tolist())}
-    found = np.zeros((len(indices), classifier.pooling.output_dim), np.float32)
+    found: list[Floats] = [np.empty(0, np.float32)] * len(indices)
     was_training = classifier.training
     classifier.eval()
     for clips, waveform, num_samples in whole_clips(corpus, indices, batch_size):
-        vectors = classifier.embed(to_float(waveform.to(device)), num_samples.to(device))
-        found[[place[clip] for clip in clips.tolist()]] = vectors.float().cpu().numpy()
+        vectors, of_clip = classifier.embed_judged(
+            to_float(waveform.to(device)), num_samples.to(device)
+        )
+        for row, clip in enumerate(clips.tolist()):
+            found[place[clip]] = vectors[of_clip == row].float().cpu().numpy()
     classifier.train(was_training)
-    return found
+    return np.concatenate(found), np.repeat(np.arange(len(found)), [len(part) for part in found])
 
 
-def fit_head(head: Head, embeddings: Floats, targets: Floats) -> None:
+def fit_head(
+    head: Head, embeddings: Floats, targets: Floats, of_clip: Indices | None = None
+) -> None:
     """Gives a head the weights of linear probes, and their standardisation to its norm.
+
+    Windows have the targets of their clip; all those of a clip together weigh what one clip does.
 
     Args:
         head: of any kind.
-        embeddings: (clips, dim) float32.
+        embeddings: (judged, dim) float32.
         targets: (clips, classes) float32; of soft ones, the likelier side counts.
+        of_clip: (judged,) int64, the row of ``targets`` that each is told by; None: its own.
+
+    Source: for windows, Carbonneau et al. 2018, "Multiple instance learning: A survey", section 3
+    (single-instance learning).
     """
-    scaler = StandardScaler().fit(embeddings)
+    if of_clip is None:
+        of_clip = np.arange(len(targets))
+    shares = 1 / np.bincount(of_clip)[of_clip]
+    scaler = StandardScaler().fit(embeddings, sample_weight=shares)
     standardised = scaler.transform(embeddings)
     parts = [
-        _fit_probe(standardised, answers, outputs) for answers, outputs in _questions(head, targets)
+        _fit_probe(standardised, answers[of_clip], outputs, shares)
+        for answers, outputs in _questions(head, targets)
     ]
     weights = np.concatenate(parts)
     with torch.no_grad():
@@ -190,7 +214,9 @@ def _questions(head: Head, targets: Floats) -> list[tuple[Indices, int]]:
     return [(best // num_emotions, len(GENDERS)), (best % num_emotions, num_emotions)]
 
 
-def _fit_probe(embeddings: Floats, answers: Indices, num_outputs: int) -> Floats:
+def _fit_probe(
+    embeddings: Floats, answers: Indices, num_outputs: int, sample_weight: npt.NDArray[np.float64]
+) -> Floats:
     """(num_outputs, dim + 1) weights and, last, the constant; one output is the logit of 1.
 
     An answer that no clip has gets a constant that makes it improbable.
@@ -202,7 +228,7 @@ def _fit_probe(embeddings: Floats, answers: Indices, num_outputs: int) -> Floats
         if num_outputs > 1 or present[0]:
             weights[present[0] if num_outputs > 1 else 0, -1] = _IMPROBABLE
         return weights
-    probe = build_regression().fit(embeddings, answers)
+    probe = build_regression().fit(embeddings, answers, sample_weight)
     fitted = np.concatenate([probe.coef_, probe.intercept_[:, None]], axis=1)
     if num_outputs == 1:
         return fitted

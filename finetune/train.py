@@ -20,12 +20,13 @@ from finetune.learning import learn, load_best, read_encoder_config
 from finetune.material import Material
 from finetune.model import AudioClassifier
 from finetune.predictions import Predictions, Provenance, collect_genders
-from finetune.pretraining import Pretraining
+from finetune.pretraining import WEIGHTS, Pretraining
 from finetune.self_training import enlarge, open_unlabelled
 from finetune.votes import put_votes, read_votes
 from ssl_audio import pictures
 from ssl_audio.audit import guard
 from ssl_audio.build import count_tokens
+from ssl_audio.checkpoint import file_sha256
 from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import write_manifest
 from ssl_audio.data.prepared import PreparedCorpus, fingerprint
@@ -73,7 +74,7 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
         resume,
         config,
         config.train,
-        f"{data_fingerprint} {folds.fingerprint}",
+        _describe_sources(config, data_fingerprint, folds),
         encoder_config,
         count_tokens(encoder_config, config.data.crop_seconds or TYPICAL_SECONDS),
     )
@@ -98,6 +99,13 @@ def _fixed(config: dict[str, Any]) -> dict[str, Any]:
     """What a run must keep to be gone on with."""
     train = {name: value for name, value in config["train"].items() if name not in FREE_TO_CHANGE}
     return {**{name: config[name] for name in config.keys() - FREE_SECTIONS}, "train": train}
+
+
+def _describe_sources(config: FinetuneConfig, data_fingerprint: str, folds: Folds) -> str:
+    """What a run learns from, by content: files may be replaced under their names."""
+    files = (config.data.votes, config.encoder and config.encoder / WEIGHTS)
+    prints = [file_sha256(file) for file in files if file is not None]
+    return " ".join([data_fingerprint, folds.fingerprint, *prints])
 
 
 def _refuse_unusable(folds: Folds, fold: Fold) -> None:
@@ -155,6 +163,7 @@ def _finish(
     pretraining = Pretraining.read(config.encoder)
     transductive = pretraining.saw(corpus.clips[index].audio_sha256 for index in test)
     cut = (f"budget cut at step {state.step} of {config.train.max_steps}",) if state.cut else ()
+    voted = ("learnt from raters' votes",) if config.data.votes else ()
     about = Provenance(
         system=config.row_name,
         task=folds.task,
@@ -164,7 +173,7 @@ def _finish(
         train_seconds=round(state.seconds, 1),
         pretraining_data=pretraining.pool,
         leak="transductive" if transductive else "",
-        notes=(*pretraining.notes, *cut, *notes),
+        notes=(*pretraining.notes, *cut, *voted, *notes),
         genders=collect_genders((corpus.clips[i].speaker, corpus.clips[i].gender) for i in test),
         num_folds=len(folds.folds),
         test_to_train=folds.test_to_train,
@@ -199,6 +208,7 @@ def _finish(
             "task": folds.task,
             "system": about.system,
             "budget_cut": state.cut,
+            "level": best.config.level,
             "num_processes": session.accelerator.num_processes,
         },
     )

@@ -58,6 +58,16 @@ def test_binary_cross_entropy_against_a_loop(focusing: float) -> None:
         assert found == pytest.approx(library.item(), abs=1e-6)
 
 
+@pytest.mark.parametrize("loss", [CrossEntropy, BinaryCrossEntropy])
+@pytest.mark.parametrize("focusing", [0.25, 1.0, 2.0])
+def test_what_is_certain_has_a_slope_too(loss: type[CrossEntropy], focusing: float) -> None:
+    """A root has no slope at zero, which is where rounding puts the doubt of a sure answer."""
+    logits = torch.tensor([[200.0, -200.0, -200.0]], requires_grad=True)
+    value = loss(focusing=focusing)(logits, torch.tensor([[1.0, 0.0, 0.0]]))
+    value.backward()
+    assert value.isfinite() and logits.grad is not None and logits.grad.isfinite().all()
+
+
 def test_class_weights_make_classes_equal_and_the_mean_clip_one() -> None:
     counts = torch.tensor([100.0, 300.0, 0.0, 50.0])
     weights = weigh_classes("inverse", counts)

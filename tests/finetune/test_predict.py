@@ -271,6 +271,8 @@ def test_several_classes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     output = tmp_path / "out.csv"
     predict([tmp_path], [Path("any")], output)
     assert [row["emotion"] for row in read_rows(output)] == ["loud|quiet", "loud"]
+    predict([tmp_path], [Path("any")], output, "submission")
+    assert [row["emotion"] for row in read_rows(output)] == ["loud", "loud"]
     predict([tmp_path], [Path("any")], output, "timeline")
     assert [row["emotion"] for row in read_rows(output)] == ["loud", "quiet", "loud"]
 
@@ -542,6 +544,12 @@ def test_a_killed_process_is_gone_on_from(model: Path, audio: Path, tmp_path: Pa
         (["a.wav"], "folder.csv", "table", "folder.csv is a folder: name a file"),
         (["text.wav"], "o.csv", "table", "none of 1 files could be read; the column error of o"),
         (["text.wav"], "o.csv", "timeline", "none of 1 files could be read; o.errors.csv says"),
+        (
+            ["a.wav", "wrong.csv"],
+            "wrong.csv",
+            "table",
+            "wrong.csv is what is to be read: name anot",
+        ),
         (["wrong.csv"], "o.csv", "table", "wrong.csv: expected a column filename, got file, x"),
         (["only-text"], "o.csv", "table", r"no audio files in only-text \(passed over .* 1 .txt"),
         (["/dev/null"], "o.csv", "table", "/dev/null: is not an ordinary file"),

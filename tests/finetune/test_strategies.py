@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from finetune.config import ClassifierConfig, LoraConfig
+from finetune.config import ClassifierConfig, FullConfig, LoraConfig
 from finetune.evaluate import load_classifier, predict_clips
 from finetune.heads import build_head
 from finetune.labels import GENDERS
@@ -17,8 +17,9 @@ from finetune.strategies import (
     WeightAverage,
     add_lora,
     choose_learning_weights,
-    embed_whole,
+    embed_judged,
     fit_head,
+    group_parameters,
     without_lora,
 )
 from finetune.train import finetune as run_finetune
@@ -68,6 +69,46 @@ def test_a_class_that_no_clip_has_is_improbable(kind: str) -> None:
     assert ((found[:, 1] > found[:, 0]) == labels).mean() > 0.8
 
 
+def test_windows_of_a_clip_weigh_together_what_a_whole_clip_does() -> None:
+    """A clip cut into equal pieces teaches what it would teach as a whole."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 3, 40)
+    embeddings = (generator.normal(size=(40, 5)) + labels[:, None]).astype(np.float32)
+    targets = np.eye(3, dtype=np.float32)[labels]
+    times = generator.integers(1, 6, 40)
+    whole, cut = (build_head(5, ("a", "b", "c"), {}).eval() for _ in range(2))
+    fit_head(whole, embeddings, targets)
+    fit_head(cut, embeddings.repeat(times, axis=0), targets, np.repeat(np.arange(40), times))
+    answers = [head.probabilities(head(torch.from_numpy(embeddings))) for head in (whole, cut)]
+    # The probe weighs classes by their rows, of which those that are often cut have more.
+    assert (answers[0] - answers[1]).abs().max() < 0.1
+    assert torch.equal(answers[0].argmax(1), answers[1].argmax(1))
+
+
+def test_a_probe_with_windows_is_fitted_to_windows(
+    prepared: Path, encoder: Path, tmp_path: Path
+) -> None:
+    more = [f"encoder={encoder}", "strategy=probe", "windows={seconds: 0.4, hop_seconds: 0.2}"]
+    run_finetune(configure(prepared, *more, "data.crop_seconds=null"), tmp_path / "run")
+    classifier = load_classifier(tmp_path / "run")
+    corpus = PreparedCorpus.load(prepared)
+    train = corpus.indices(corpus.folds(PROTOCOL).fold(1).train)
+    embeddings, of_clip = embed_judged(classifier, corpus, train)
+    assert len(of_clip) == len(embeddings) > 2 * len(train)
+    assert np.array_equal(np.unique(of_clip), np.arange(len(train)))
+    # The head's standardisation is of what it judges, each clip weighing the same.
+    weights = 1 / np.bincount(of_clip)[of_clip]
+    mean = (embeddings * weights[:, None]).sum(0) / weights.sum()
+    assert np.abs(classifier.head.norm.running_mean.numpy() - mean).max() < 1e-4
+    one = corpus.views[train[3]].astype(np.float32) / 32768
+    windows = classifier.cut(
+        torch.from_numpy(one)[None], torch.tensor([len(one)]), classifier.windows
+    )
+    with torch.no_grad():
+        wanted = classifier.embed(windows.waveform, windows.num_samples).numpy()
+    assert np.abs(embeddings[of_clip == 3] - wanted).max() < 1e-4
+
+
 def test_a_probe_is_fitted_to_whole_training_clips(
     prepared: Path, encoder: Path, tmp_path: Path
 ) -> None:
@@ -80,8 +121,8 @@ def test_a_probe_is_fitted_to_whole_training_clips(
     fold = corpus.folds(PROTOCOL).fold(1)
     train, test = corpus.indices(fold.train), corpus.indices(fold.test)
     labels = [CLASSES.index(str(corpus.clips[index].emotion)) for index in train]
-    probe = build_linear_probe().fit(embed_whole(classifier, corpus, train), labels)
-    wanted = probe.predict_proba(embed_whole(classifier, corpus, test)).argmax(1)
+    probe = build_linear_probe().fit(embed_judged(classifier, corpus, train)[0], labels)
+    wanted = probe.predict_proba(embed_judged(classifier, corpus, test)[0]).argmax(1)
     assert np.array_equal(predict_clips(classifier, corpus, test).argmax(1), wanted)
 
 
@@ -186,6 +227,28 @@ def test_averaged_runs_resume_exactly(prepared: Path, encoder: Path, tmp_path: P
     assert all(torch.equal(ours[name], weight) for name, weight in theirs.items())
 
 
+@pytest.mark.parametrize(
+    ("level", "rates"),
+    [
+        ("last", [1, 0.5, 0.25, 0.125, 0.0625]),
+        ("weighted", [1, 0.5, 0.25, 0.125, 0.0625]),
+        (2, [1, 0.5, 0.25, 0.125]),
+        (0, [1, 0.5]),
+    ],
+)
+def test_the_rate_falls_from_the_level_that_the_head_reads(
+    level: int | str, rates: list[float]
+) -> None:
+    """The encoder has three blocks, and its patches; blocks above the level learn nothing."""
+    classifier = build_classifier(level=level)
+    config = ClassifierConfig(encoder=Path("x"), level=level, strategy=FullConfig(layer_decay=0.5))
+    choose_learning_weights(classifier, config)
+    groups = group_parameters(config, classifier)
+    assert sorted({group["lr_scale"] for group in groups}, reverse=True) == rates
+    learning = {weight for weight in classifier.parameters() if weight.requires_grad}
+    assert {weight for group in groups for weight in group["params"]} == learning
+
+
 @pytest.mark.parametrize("level", [0, 2, "weighted", "last"])
 @pytest.mark.parametrize("windows", [None, {"seconds": 0.7, "hop_seconds": 0.5}])
 def test_any_level_reads_clips_of_any_length_alike_in_any_batch(
@@ -252,6 +315,7 @@ def test_a_row_says_where_its_encoder_comes_from(
         (["pooling=cls", "level=3"], "of the last level only"),
         (["mixing.kind=mixup", "windows.seconds=1"], "mixing is of crops"),
         (["sampling=balanced", "head=multilabel"], "clips of one class each"),
+        (["sampling=balanced", "head.class_balance=inverse"], "do the same: leave one out"),
         (["strategy=slow"], "strategy: .*'slow'"),
         (["head=multilabel"], "set head=single"),
     ],

@@ -130,6 +130,8 @@ def test_clips_of_several_emotions_are_learnt_whole(
     printed = capsys.readouterr().out
     assert all(f"f1 of {name}" in printed for name in CLASSES) and "event_f1" in printed
     assert "num_true_events" in printed
+    with pytest.raises(UserError, match="and a crop of 1 s need not hold them all"):
+        run_finetune(configure(prepared, *more, "data.crop_seconds=1.0"), tmp_path / "cut")
 
 
 def test_one_class_a_clip_is_scored_on_joined_clips_of_strange_speakers(
@@ -261,3 +263,8 @@ def test_votes_are_learnt_from(
     none = write_votes(tmp_path / "none.csv", f"clip_id,{','.join(CLASSES)}\nodd,2,1,1\n")
     with pytest.raises(ValueError, match="names no training clip"):
         run_finetune(configure(prepared, f"data.votes={none}"), tmp_path / "other")
+    answers = Predictions.load(tmp_path / "run" / "predictions.parquet")
+    assert answers.about.notes == ("learnt from raters' votes",)
+    path.write_text(path.read_text().replace(",2,1,1", ",1,2,1"))
+    with pytest.raises(UserError, match="can't resume: data_fingerprint was"):
+        run_finetune(configure(prepared, f"data.votes={path}"), tmp_path / "run", resume=True)
