@@ -159,6 +159,11 @@ class SystemEnsemble(System[EnsembleSettings]):
         return any(member.saw(clips) for member in self._members.values())
 
     @property
+    def training_share(self) -> float:
+        """The largest of the members', in which the others' clips are."""
+        return max(member.training_share for member in self._members.values())
+
+    @property
     def choices(self) -> dict[str, Any]:
         """Of the members by name; the devices of all; and the weights, if there are any."""
         choices = {name: member.choices for name, member in self._members.items()}

@@ -105,9 +105,13 @@ class Ours(System[OursSettings]):
             session = open_session(Path(folder), False, settings, settings.train, "", shape, tokens)
             state = learn(settings, settings.crop_seconds, session, material)
             self._classifier = load_best(session, state, settings, material)
-        self._choices = {**session.choices, "device": str(session.accelerator.device)}
-        if state.cut:
-            self._remarks = (f"budget cut at step {state.step} of {settings.train.max_steps}",)
+        self._choices = {
+            **session.choices,
+            "device": str(session.accelerator.device),
+            "level": self._classifier.config.level,
+        }
+        cut = f"budget cut at step {state.step} of {settings.train.max_steps}"
+        self._remarks = (cut,) if state.cut else ()
 
     def predict(self, clips: UnlabelledClips) -> Floats:
         """The head's softmax, clip by clip, so that none depends on another to the last bit."""
@@ -146,7 +150,7 @@ class Ours(System[OursSettings]):
 
     @property
     def choices(self) -> dict[str, Any]:
-        """Precision and form of attention, as probed."""
+        """Precision and form of attention, as probed, and the level that the head reads."""
         return self._choices
 
     def _material(self, train: LabelledClips, validation: LabelledClips) -> Material:

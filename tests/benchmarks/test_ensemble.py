@@ -61,6 +61,7 @@ class Fake(System[FakeSettings]):
         return self.settings.sure == 0.6 and len(clips.waveforms) == 1
 
     choices = property(lambda self: {"device": "cuda"} if self.settings.sure == 0.6 else {})
+    training_share = property(lambda self: 0.5 if self.settings.sure == 0.6 else 0.1)
     parameters = property(lambda self: None if self.settings.sure == 0.7 else 10)
     pretraining_data = property(lambda self: "pool" if self.settings.sure in (0.6, 0.4) else "")
     weights = property(lambda self: f"w{self.settings.sure}" if self.pretraining_data else "")
@@ -233,6 +234,7 @@ def test_a_row_says_of_its_members_what_they_say_of_themselves(fake):
     plain, deep = {"system": "fake"}, {"system": "fake", "settings": {"sure": 0.6}, "repeats": 2}
     ensemble = build({"plain": plain, "deep": deep, "odd": {**plain, "settings": {"sure": 0.4}}})
     assert ensemble.parameters == 40
+    assert ensemble.training_share == 0.5
     assert ensemble.pretraining_data == "pool"
     assert ensemble.weights == "w0.4, w0.6"
     assert ensemble.notes == ("deep 1: seed 0", f"deep 2: seed {derive_seed(0, 1)}")

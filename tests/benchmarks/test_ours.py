@@ -102,6 +102,7 @@ def test_a_frozen_encoder_stays_as_it_was(encoders, tone_corpus):
     for name, weight in load_file(encoder / "model.safetensors").items():
         assert np.array_equal(after[name].cpu().numpy(), weight.numpy()), name
     assert Ours.suffix(settings) == ", pretrained, frozen"
+    assert system.choices["level"] == "last"
 
 
 def test_learns_tones_from_scratch_and_says_that_it_was_cut(tone_corpus):
