@@ -29,6 +29,8 @@ from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder_config import Size
 from ssl_audio.objectives.latent import LatentConfig
 from ssl_audio.objectives.masked import MaskedConfig
+from ssl_audio.probing import choose_precision
+from ssl_audio.run_record import git_commit
 
 Axis = Literal["clips", "tokens", "weights"]
 
@@ -61,11 +63,13 @@ class Setting:
     seconds: float
 
     def build(self, corpus: PreparedCorpus) -> System:
-        """Ready to take steps, in bfloat16."""
+        """Ready to take steps, in the precision that a run would choose."""
         name = f"{self.objective}, {self.axis}, {self.clips} clips of {self.seconds:g} s"
         config = OBJECTIVES[self.objective]
         sizes = (self.clips, self.seconds)
-        return build_ours(corpus, name, self.size, config, *sizes, "bfloat16", torch.device("cpu"))
+        device = torch.device("cpu")
+        precision = choose_precision(device)
+        return build_ours(corpus, name, self.size, config, *sizes, precision, device)
 
     def value(self, row: Row) -> float:
         """Where it lies on its axis."""
@@ -96,6 +100,7 @@ def measure_cost(
         seconds: that each setting trains in a round, one step at least.
         settings: points to measure.
     """
+    git_commit()  # remembered as it is now
     keep_freed_memory()
     report = time_systems([setting.build(corpus) for setting in settings], rounds, seconds)
     return pd.DataFrame(
@@ -112,6 +117,9 @@ def measure_cost(
             "gflops_per_clip": row.flops_per_clip / 1e9,
             "share_of_matmul_peak": row.share_of_matmul_peak,
             "peak_mebibytes": row.peak_mebibytes,
+            "precision": row.precision,
+            "processor": report.processor,
+            "git_commit": report.git_commit,
         }
         for setting, row in zip(settings, report.rows, strict=True)
     )

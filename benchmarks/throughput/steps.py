@@ -195,23 +195,17 @@ class Trainer:
         return waited
 
     def run(self, seconds: float) -> float:
-        """Seconds a step takes, the mean over at least so many of training.
+        """Seconds a step takes, the mean over at least so many of training, one step at least.
 
-        What ran before has left its own data in the caches: a first step is not counted, unless it
-        is as long as all of them may be.
+        What ran before has left its own data in the caches: a first step is not counted.
         """
+        self.step()
         started = time.perf_counter()
-        waited = self.step()
-        first = time.perf_counter() - started
-        if first >= seconds:
-            self.waited += waited
-            self.spent += first
-            return first
-        started = time.perf_counter()
-        num_steps = 0
-        while (spent := time.perf_counter() - started) < seconds:
+        spent, num_steps = 0.0, 0
+        while num_steps == 0 or spent < seconds:
             self.waited += self.step()
             num_steps += 1
+            spent = time.perf_counter() - started
         self.spent += spent
         return spent / num_steps
 
