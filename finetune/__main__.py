@@ -77,8 +77,9 @@ def predict(
         str,
         typer.Option(
             "--combine",
-            metavar="mean|mode",
-            help="Of several models: the mean of their probabilities, or their votes.",
+            metavar="mean|mode|weighted",
+            help="Of several models: the mean of their probabilities, their votes, or a mean "
+            "weighted on their validation clips.",
         ),
     ] = "mean",
 ) -> None:

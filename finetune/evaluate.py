@@ -29,6 +29,9 @@ from ssl_audio.run_record import read_run_record
 TRAINING_CLIPS = "training.parquet"
 """Manifest, beside a model, of the clips whose labels it learnt from or was chosen by."""
 
+VALIDATION_ANSWERS = "validation.parquet"
+"""Beside a model, what it says of the clips by which it was chosen; rows of a predictions file."""
+
 Indices = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 

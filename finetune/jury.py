@@ -8,12 +8,13 @@ from typing import Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor
 
 from finetune.answers import AnswerRule
 from finetune.ensemble import Ensemble
-from finetune.evaluate import load_classifier
+from finetune.evaluate import VALIDATION_ANSWERS, load_classifier
 from finetune.events import TimelineModel
 from finetune.timeline import OverTime
 from finetune.trust import NEVER_SURE
@@ -24,8 +25,8 @@ from ssl_audio.objectives.base import to_float
 
 Float64 = npt.NDArray[np.float64]
 
-Combination = Literal["mean", "mode"]
-"""Of ``Ensemble``'s rules those that need no labelled clips."""
+Combination = Literal["mean", "mode", "weighted"]
+"""Of ``Ensemble``'s rules; ``weighted`` needs models that were chosen by the same clips."""
 _TIE_BREAK = 1e-3
 BATCH_SECONDS = 60
 """Of audio with its padding; more makes a batch no faster."""
@@ -64,17 +65,23 @@ class Jury:
             self.rule = replace(self.rule, unsure_below=None)
         timelines = (member.config.asked_when()[0] for member in members)
         self._timelines = {timeline.model_dump_json(): None for timeline in timelines}
-        if combination == "mode" and self.rule.task == "multilabel":
-            raise UserError("--combine mode: models of several classes a clip have no one vote")
+        if combination != "mean" and self.rule.task == "multilabel":
+            raise UserError(
+                f"--combine {combination}: models of several classes a clip have no one vote, "
+                "take mean"
+            )
 
     @classmethod
     def load(cls, folders: Sequence[Path], combination: Combination = "mean") -> Self:
-        """What ``finetune train`` wrote, on the GPU if there is one.
+        """What ``finetune train`` wrote, on the GPU if there is one; weighed, if it is to be.
 
         Raises:
             UserError: a folder without a classifier, or classifiers that do not fit each other.
         """
-        return cls([load_classifier(folder) for folder in folders], combination)
+        jury = cls([load_classifier(folder) for folder in folders], combination)
+        if jury.ensemble.learns:
+            jury.ensemble.fit(*_read_validation_answers(folders, jury.rule.classes))
+        return jury
 
     def combine(self, answers: npt.NDArray[np.floating]) -> Float64:
         """(members, clips, classes) to (clips, classes) float64.
@@ -130,6 +137,31 @@ class Jury:
         first = found[0]
         together = self.combine(np.stack([other.probabilities for other in found]))
         return OverTime(first.starts, first.ends, together.astype(np.float32))
+
+
+def _read_validation_answers(
+    folders: Sequence[Path], classes: Sequence[str]
+) -> tuple[Float64, npt.NDArray[np.int64]]:
+    """(members, clips, classes) probabilities of the clips by which all were chosen, and labels.
+
+    Raises:
+        UserError: a model without such answers, or chosen by other clips.
+    """
+    frames = []
+    for folder in folders:
+        path = folder / VALIDATION_ANSWERS
+        if not path.is_file():
+            raise UserError(f"--combine weighted: {path} is missing: train the model again")
+        frames.append(pd.read_parquet(path).sort_values("clip_id"))
+    facts = [list(zip(frame["clip_id"], frame["label"], strict=True)) for frame in frames]
+    if any(other != facts[0] for other in facts):
+        raise UserError(
+            "--combine weighted: the models were chosen by different clips, so none can say which "
+            "of them is better: train them on the same fold"
+        )
+    answers = np.stack([frame[list(classes)].to_numpy(np.float64) for frame in frames])
+    answers /= answers.sum(axis=2, keepdims=True)
+    return answers, np.array([list(classes).index(label) for _, label in facts[0]])
 
 
 def batch_by_length(lengths: Sequence[int]) -> list[list[int]]:

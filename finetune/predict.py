@@ -60,7 +60,8 @@ def predict(
         output: CSV file; an older one is replaced.
         form: see ``finetune.formats``. Files that can't be read have a row with the reason in a
             ``table``; of other formats they are listed in ``NAME.errors.csv`` beside.
-        combination: of several models, ``mean`` of their probabilities or ``mode``, their votes.
+        combination: of several models, ``mean`` of their probabilities, ``mode``, their votes, or
+            ``weighted``, a mean whose weights suit the clips by which all of them were chosen.
 
     Raises:
         UserError: no such format, no model, nothing to listen to, an output that can't be written,
@@ -81,6 +82,9 @@ def predict(
         missing = [file for file in files if file not in journal]
         num_samples = _answer_all(jury, shape, files, missing, journal)
         num_errors = _write(shape, files, journal, output)
+    if jury.ensemble.weights is not None:
+        shares = zip(models, jury.ensemble.weights, strict=True)
+        notes = [*notes, ", ".join(f"{model} weighs {share:.2f}" for model, share in shares)]
     for note in notes:
         print(f"note: {note}")
     prediction = Prediction(

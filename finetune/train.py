@@ -9,6 +9,7 @@ from transformers.utils import logging as transformers_logging
 from finetune.config import FinetuneConfig
 from finetune.evaluate import (
     TRAINING_CLIPS,
+    VALIDATION_ANSWERS,
     load_classifier,
     predict_clips,
     predictions_frame,
@@ -140,6 +141,16 @@ def _open_material(
     return replace(material, soft_targets=put_votes(material.targets, clips, votes, labels))
 
 
+def _write_validation_answers(
+    config: FinetuneConfig, best: AudioClassifier, material: Material, output: Path
+) -> None:
+    """What an ensemble of this model and others can be weighed by."""
+    answers = predict_clips(best, material.corpus, material.validation)
+    told = (answers, material.labels, config.data.fold, config.train.seed)
+    frame = predictions_frame(material.corpus, material.validation, *told)
+    frame.to_parquet(output / VALIDATION_ANSWERS, index=False)
+
+
 def _finish(
     config: FinetuneConfig,
     session: Session,
@@ -160,6 +171,7 @@ def _finish(
     metrics = score_answers(best, corpus, test, probabilities, labels)
     learnt = [corpus.clips[index] for index in (*material.training, *material.validation)]
     write_manifest(learnt, output / TRAINING_CLIPS)
+    _write_validation_answers(config, best, material, output)
     pretraining = Pretraining.read(config.encoder)
     transductive = pretraining.saw(corpus.clips[index].audio_sha256 for index in test)
     cut = (f"budget cut at step {state.step} of {config.train.max_steps}",) if state.cut else ()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 import torch
@@ -19,6 +20,7 @@ import finetune.auto  # noqa: F401
 from finetune.__main__ import app
 from finetune.config import ClassifierConfig
 from finetune.evaluate import load_classifier, predict_clips
+from finetune.jury import Jury
 from finetune.labels import SingleLabel
 from finetune.learning import FineTuning
 from finetune.model import AudioClassifier, AudioClassifierConfig
@@ -79,6 +81,16 @@ def test_saved_model_predicts_what_was_recorded(prepared: Path, tuned: Path) -> 
             found = predict_clips(model, corpus, order, batch_size)
             found = found if order is indices else found[::-1]
             assert np.abs(found - predictions.probabilities()).max() < 1e-5
+
+
+def test_answers_on_validation_clips_lie_beside_the_model(prepared: Path, tuned: Path) -> None:
+    told = pd.read_parquet(tuned / "validation.parquet")
+    corpus = PreparedCorpus.load(prepared)
+    assert sorted(told["clip_id"]) == sorted(corpus.folds(PROTOCOL).fold(1).validation)
+    found = predict_clips(load_classifier(tuned), corpus, corpus.indices(told["clip_id"]))
+    assert np.abs(found - told[list(CLASSES)].to_numpy()).max() < 1e-5
+    jury = Jury.load([tuned, tuned], "weighted")
+    assert jury.ensemble.weights == pytest.approx([0.5, 0.5])
 
 
 def test_resumed_run_ends_the_same(prepared: Path, encoder: Path, tuned: Path) -> None:

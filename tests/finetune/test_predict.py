@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 import torch
@@ -22,6 +23,7 @@ from finetune import decoding, jury
 from finetune.answers import DONT_KNOW, AnswerRule
 from finetune.calibration import temper, temper_sigmoid
 from finetune.decoding import Decoded, decode_ahead, decode_file, divide
+from finetune.evaluate import VALIDATION_ANSWERS
 from finetune.formats import FORMATS
 from finetune.inputs import AudioInput, find_inputs
 from finetune.journal import Answered, open_journal
@@ -323,6 +325,43 @@ def test_several_models_are_averaged(
     use(monkeypatch, Ticking(), Ticking())
     predict([path], [Path("any")], tmp_path / "out.csv", "timeline")
     assert read_rows(tmp_path / "out.csv")[0]["loud"].startswith("0.75")
+
+
+def write_validation(folder: Path, clips: str, *rows: tuple[float, float]) -> None:
+    """Answers on clips that are calm and sad in turn."""
+    frame = pd.DataFrame(rows, columns=["calm", "sad"])
+    labels = [("calm", "sad")[number % 2] for number in range(len(rows))]
+    frame.insert(0, "label", labels)
+    frame.insert(0, "clip_id", list(clips))
+    frame.sample(frac=1, random_state=len(folder.name)).to_parquet(folder / VALIDATION_ANSWERS)
+
+
+def test_models_weigh_what_validation_clips_say(
+    audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = (
+        build_model(tmp_path / name, seed, ("calm", "sad"))
+        for seed, name in enumerate(("good", "bad"))
+    )
+    call = ([audio / "a.wav"], [good, bad], tmp_path / "out.csv", "table", "weighted")
+    with pytest.raises(UserError, match=r"good.validation.parquet is missing: train the model ag"):
+        predict(*call)
+    write_validation(good, "abcd", (0.8, 0.2), (0.3, 0.7), (0.9, 0.1), (0.2, 0.8))
+    write_validation(bad, "abcd", (0.2, 0.8), (0.6, 0.4), (0.3, 0.7), (0.9, 0.1))
+    predict(*call)
+    assert f"{good} weighs 1.00, {bad} weighs 0.00" in capsys.readouterr().out
+    weighted = read_rows(tmp_path / "out.csv")
+    predict([audio / "a.wav"], [good], tmp_path / "out.csv")
+    assert weighted == read_rows(tmp_path / "out.csv")
+    # Each is sure of what the other isn't: half of each is the best.
+    write_validation(good, "abcd", (0.9, 0.1), (0.6, 0.4), (0.9, 0.1), (0.6, 0.4))
+    write_validation(bad, "abcd", (0.4, 0.6), (0.1, 0.9), (0.4, 0.6), (0.1, 0.9))
+    assert Jury.load([good, bad], "weighted").ensemble.weights == pytest.approx(
+        [0.5, 0.5], abs=0.01
+    )
+    write_validation(bad, "abce", (0.4, 0.6), (0.1, 0.9), (0.4, 0.6), (0.1, 0.9))
+    with pytest.raises(UserError, match="chosen by different clips"):
+        predict(*call)
 
 
 def test_models_vote_where_it_is_asked_for() -> None:
