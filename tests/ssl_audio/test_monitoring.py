@@ -14,7 +14,10 @@ pytestmark = pytest.mark.usefixtures("small_tiny")
 MONITORED = ("train.max_steps=6", "train.save_every=6", "train.log_every=3", "monitor.every=3")
 
 
-def test_probes_rank_and_picture_while_it_learns(prepared: Path, tmp_path: Path) -> None:
+def test_probes_rank_and_picture_while_it_learns(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ssl_audio.probes._NEIGHBOURS", 5)  # of 12 validation clips in five parts
     labelled = (f"monitor.corpus={prepared}", "monitor.folds=synthetic-3/speakers6")
     config = load_config(PretrainConfig, None, settings(prepared, *MONITORED, *labelled))
     pretrain(config, tmp_path / "run")
@@ -23,7 +26,7 @@ def test_probes_rank_and_picture_while_it_learns(prepared: Path, tmp_path: Path)
     assert [line["step"] for line in measured] == [3, 6]
     for line in measured:
         assert line["rank_me"] > 1
-        for label in ("emotion", "gender"):
+        for label in ("emotion", "gender", "speaker"):
             assert 0 <= line[f"probe_{label}_linear"] <= 1 and 0 <= line[f"probe_{label}_knn"] <= 1
     names = sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir())
     assert names == ["reconstruction-00000003.png", "reconstruction-00000006.png"]
