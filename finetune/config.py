@@ -1,7 +1,7 @@
 """Configuration of a fine-tuning run."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -47,22 +47,31 @@ class FinetuneTrainConfig(TrainConfig):
     lr: float = Field(default=5e-4, gt=0)
 
 
-class FrozenConfig(Variant):
+class StrategyConfig(Variant):
+    """Settings of any strategy."""
+
+    fits_head: ClassVar[bool] = False
+    """The head is fitted to the frozen encoder before anything else; what learns afterwards is kept
+    only if it is better than that by more than the validation clips' standard error."""
+
+
+class FrozenConfig(StrategyConfig):
     """Only the head learns."""
 
     kind: Literal["frozen"] = "frozen"
 
 
-class ProbeConfig(Variant):
+class ProbeConfig(StrategyConfig):
     """The head is fitted to the frozen encoder by logistic regression; no steps are taken.
 
     All classes weigh the same in it, however common they are.
     """
 
     kind: Literal["probe"] = "probe"
+    fits_head: ClassVar[bool] = True
 
 
-class FullConfig(Variant):
+class FullConfig(StrategyConfig):
     """Every weight learns.
 
     Attributes:
@@ -80,18 +89,16 @@ class FullConfig(Variant):
 class HeadFirstConfig(FullConfig):
     """The head is fitted to the frozen encoder, to its optimum, before every weight learns.
 
-    The fitted head is the first candidate for the best step, left for a step that is better by more
-    than the validation clips' standard error.
-
     Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
     Out-of-Distribution", section 3.3 (LP-FT).
     """
 
     kind: Literal["head_first"] = "head_first"  # type: ignore[assignment]
+    fits_head: ClassVar[bool] = True
 
 
-class LoraConfig(Variant):
-    """Low-rank changes of the attention's weights learn, and the head; merged in the end.
+class LoraConfig(StrategyConfig):
+    """The head is fitted; then it and low-rank changes of attention learn, merged in the end.
 
     Attributes:
         rank: of a change.
@@ -102,6 +109,7 @@ class LoraConfig(Variant):
     """
 
     kind: Literal["lora"] = "lora"
+    fits_head: ClassVar[bool] = True
     rank: int = Field(default=8, gt=0)
     alpha: int = Field(default=16, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)

@@ -70,7 +70,7 @@ class FineTuning(nn.Module):
     def train(self, mode: bool = True) -> "FineTuning":
         """As ever, but a head that was fitted first keeps its standardisation."""
         super().train(mode)
-        if self.config.strategy.kind == "head_first":
+        if self.config.strategy.fits_head:
             self.classifier.head.norm.eval()
         if self.average:
             self.average.eval()
@@ -137,7 +137,7 @@ def learn(
     _refuse_labels_outside_crops(crop_seconds, material)
     classifier = _build_classifier(config, session, material)
     targets = material.targets
-    if config.strategy.kind in ("probe", "head_first") and session.checkpoint is None:
+    if config.strategy.fits_head and session.checkpoint is None:
         embeddings, of_clip = embed_judged(classifier, material.corpus, material.training)
         fit_head(classifier.head, embeddings, targets, of_clip)
     if config.strategy.kind == "probe":
@@ -304,6 +304,5 @@ def _evaluation(
                 shutil.rmtree(path)
 
     metric = f"validation_{material.labels.headline}"
-    is_first = config.strategy.kind == "head_first"
-    first_look = FirstLook(len(material.validation)) if is_first else None
+    first_look = FirstLook(len(material.validation)) if config.strategy.fits_head else None
     return Evaluation(config.evaluate_every, validate, metric, save_best, keep_only, first_look)

@@ -118,7 +118,7 @@ class SpeechTuning(nn.Module):
     def train(self, mode: bool = True) -> "SpeechTuning":
         """As ever, but a head that was fitted first keeps its standardisation."""
         super().train(mode)
-        if self.strategy.kind == "head_first":
+        if self.strategy.fits_head:
             self.classifier.head.norm.eval()
         if self.average:
             self.average.eval()

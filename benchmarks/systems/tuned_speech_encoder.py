@@ -134,7 +134,7 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
         classifier = SpeechClassifier(backbone, self.classes, settings.head)
         classifier.to("cuda" if torch.cuda.is_available() else "cpu")
         targets = np.eye(len(self.classes), dtype=np.float32)[train.labels]
-        if strategy.kind == "head_first":
+        if strategy.fits_head:
             fit_head(classifier.head, classifier.embed_each(train.waveforms), targets)
         if isinstance(strategy, LoraConfig):
             add_lora(backbone.model, strategy, backbone.lora_targets)
@@ -206,8 +206,8 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
             answer = self._classifier.judge(clips.waveforms)
             return float(metrics.uar(metrics.confusion_matrix(clips.labels, answer)))
 
-        is_first = self.settings.strategy.kind == "head_first"
-        first_look = FirstLook(len(clips.labels)) if is_first else None
+        fits_head = self.settings.strategy.fits_head
+        first_look = FirstLook(len(clips.labels)) if fits_head else None
         return Watch(self.settings.evaluate_every, score, first_look)
 
 

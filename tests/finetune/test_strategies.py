@@ -126,12 +126,13 @@ def test_a_probe_is_fitted_to_whole_training_clips(
     assert np.array_equal(predict_clips(classifier, corpus, test).argmax(1), wanted)
 
 
-def test_head_first_begins_as_the_probe_and_keeps_it_where_nothing_is_better(
-    prepared: Path, encoder: Path, tmp_path: Path
+@pytest.mark.parametrize("strategy", ["head_first", "lora"])
+def test_it_begins_as_the_probe_and_keeps_it_where_nothing_is_better(
+    strategy: str, prepared: Path, encoder: Path, tmp_path: Path
 ) -> None:
     """A learning rate of next to nothing changes nothing, so the first look stays the best."""
     more = [f"encoder={encoder}", "train.lr=1e-12"]
-    run_finetune(configure(prepared, *more, "strategy=head_first"), tmp_path / "first")
+    run_finetune(configure(prepared, *more, f"strategy={strategy}"), tmp_path / "first")
     run_finetune(configure(prepared, *more, "strategy=probe"), tmp_path / "probe")
     corpus = PreparedCorpus.load(prepared)
     test = corpus.indices(corpus.folds(PROTOCOL).fold(1).test)
