@@ -1,7 +1,4 @@
-"""Signals that ask a run to stop: it writes a checkpoint after the step it is in and leaves.
-
-Schedulers send SIGTERM or SIGUSR1 some time before they take a machine away.
-"""
+"""A run that is asked to stop writes a checkpoint after the step it is in, and leaves."""
 
 import signal
 import threading
@@ -12,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+from ssl_audio.stop_signals import STOP_SIGNALS
 
 
 class StopSignals:
@@ -30,7 +27,7 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+            self._former = {number: signal.signal(number, self._hear) for number in STOP_SIGNALS}
         return self
 
     def __exit__(

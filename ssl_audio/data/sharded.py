@@ -123,6 +123,8 @@ class ShardedCorpus:
         share = room / len(first)
         taken: dict[int, Int16] = {}
         for shard in (*first, *np.setdiff1d(shards, first)):
+            if room <= 0:
+                break
             least = max(0.0, room - share)
             for position, audio in self.read_shard(int(shard)):
                 if room <= least:
@@ -183,7 +185,7 @@ class ShardStream(BatchStream):
             buffer_size: crops that each reader holds to shuffle them.
             process: number of this one, from 0.
             num_processes: that share the corpus.
-            with_background: for mixing in, each crop comes with the one before it in its batch.
+            with_background: for mixing in, each crop comes with another clip's of its batch.
             first_batch: of this process that is yielded; nothing of those before it is read that
                 no later one needs.
 
@@ -308,12 +310,26 @@ class ShardStream(BatchStream):
             "clip_indices": torch.from_numpy(clips),
         }
         if self.with_background:
-            batch["background"] = batch["waveform"].roll(1, 0)
-            batch["background_samples"] = batch["num_samples"].roll(1, 0)
+            others = torch.from_numpy(_nearest_others(clips))
+            batch["background"] = batch["waveform"][others]
+            batch["background_samples"] = batch["num_samples"][others]
         return batch
 
     def _keys(self, passes: npt.NDArray[np.int64], clips: npt.NDArray[np.int64]) -> Tensor:
         return draw_keys(self.seed, torch.from_numpy(passes), torch.from_numpy(clips))
+
+
+def _nearest_others(clips: Ints) -> Ints:
+    """Of each row of a batch the nearest before it, round the end, that is of another clip.
+
+    A batch has a clip twice where a pass ends within it; where it has no other, any row will do.
+
+    Args:
+        clips: (batch,) their positions.
+    """
+    rows = np.arange(len(clips))
+    before = (rows[:, None] - rows - 1) % len(clips)
+    return before[rows, (clips[before] != clips[:, None]).argmax(1)]
 
 
 def _generator(seed: int, pass_number: int, *reader: int) -> np.random.Generator:

@@ -1,5 +1,8 @@
 """An endless, shuffled stream of crops: sample number in, sample out."""
 
+import os
+import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.draws import Stream, draw_keys, uniform, view_keys
+from ssl_audio.stop_signals import STOP_SIGNALS
 
 Ints = npt.NDArray[np.int64]
 
@@ -68,15 +72,21 @@ class CropStream(Dataset):
 
 
 class BackgroundStream(CropStream):
-    """Crops with another clip's crop beside each one, for mixing it in."""
+    """Crops with another clip's crop beside each one, for mixing it in.
+
+    An only clip has another crop of its own.
+    """
 
     def __getitems__(self, draws: Sequence[int]) -> dict[str, Tensor]:
         """A ``Batch`` with ``background`` and ``background_samples``."""
         batch = super().__getitems__(draws)
+        _, own = self.choose(draws)
         drawn = uniform(batch["keys"], Stream.BACKGROUND, 1)[:, 0].double().numpy()
-        others = self.indices[(drawn * len(self.indices)).astype(np.int64)]
+        others = (drawn * (len(self.indices) - 1)).astype(np.int64)
+        # Past the clip's own place, which for an only clip comes round to itself.
+        others = (others + (others >= own)) % len(self.indices)
         keys = view_keys(batch["keys"], int(Stream.BACKGROUND))
-        background, num_samples = self.cut(others, keys)
+        background, num_samples = self.cut(self.indices[others], keys)
         return {**batch, "background": background, "background_samples": num_samples}
 
 
@@ -153,6 +163,7 @@ def build_loader(
     settings: dict[str, Any] = {
         "num_workers": num_workers,
         "collate_fn": _as_is,
+        "worker_init_fn": _outlive_stop_signals,
         "pin_memory": torch.cuda.is_available(),
     }
     if isinstance(stream, BatchStream):
@@ -163,6 +174,26 @@ def build_loader(
 
 def _as_is(batch: Any) -> Any:
     return batch
+
+
+def _outlive_stop_signals(worker: int) -> None:
+    """A signal to all processes of a run asks the main one to stop, which still needs its workers.
+
+    Where workers are not forked, multiprocessing's own processes die of it none the less.
+    """
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        threading.Thread(target=_end_when_main_process_says, daemon=True).start()
+
+
+def _end_when_main_process_says() -> None:
+    """To ignore all would hang a main process in which an error keeps the loader alive.
+
+    multiprocessing then ends workers with SIGTERM and waits for them.
+    """
+    while signal.sigwaitinfo(STOP_SIGNALS).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def choose_evenly(corpus: PreparedCorpus, indices: Ints, hours: float = 1.0) -> Ints:

@@ -145,6 +145,7 @@ def _run(command: list[str], out: str, err: str, cwd: str, environment: Mapping[
     for number, path in ((1, out), (2, err)):
         with Path(path).open("ab") as file:
             os.dup2(file.fileno(), number)
+    os.setpgrp()  # as a shell's jobs have: a signal to all of it leaves the tests alone
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ import torch
 from accelerate import Accelerator
 
 from ssl_audio.checkpoint import load_newest
+from ssl_audio.cli import INTERRUPTED
 from ssl_audio.config import load_config
 from ssl_audio.errors import Interrupted
 from ssl_audio.metrics_log import MetricsLog
 from ssl_audio.objectives.contrastive import ContrastiveObjective
 from ssl_audio.pretrain import PretrainConfig, pretrain
-from tests.ssl_audio.test_training import settings, weights
+from tests.ssl_audio.launching import launch
+from tests.ssl_audio.test_training import settings, steps, weights
 
 pytestmark = pytest.mark.usefixtures("small_tiny")
 
@@ -83,3 +86,29 @@ def test_training_in_a_thread_leaves_signals_alone(prepared: Path, tmp_path: Pat
     thread.start()
     thread.join()
     assert (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_to_workers_too_writes_a_checkpoint(
+    number: signal.Signals, prepared: Path, tmp_path: Path
+) -> None:
+    """As a scheduler may send it: to every process there is, and more than once."""
+    items = sets(prepared, "train.max_steps=30", "train.num_workers=2")
+    parts = [part for item in items for part in ("--set", item)]
+    output, log = tmp_path / "run", tmp_path / "log"
+    command = ["pretrain", *parts, "--output", str(output)]
+    launched = launch(command, log)
+    deadline = time.monotonic() + 120
+    while not (output / "metrics.jsonl").exists() or max(steps(output), default=0) < 2:
+        assert launched.is_alive() and time.monotonic() < deadline, launched.said()
+        time.sleep(0.01)
+    for _ in range(3):
+        os.killpg(launched.processes[0].pid or 0, number)
+    # Workers that hear nothing at all would keep it waiting for them.
+    assert launched.wait(60) == [INTERRUPTED], launched.said()
+    newest = load_newest(output / "checkpoints")
+    assert newest is not None and 2 <= newest.state["step"] < 30
+    resumed = launch([*command, "--resume"], log)
+    assert resumed.wait(120) == [0], resumed.said()
+    assert steps(output) == list(range(1, 31))

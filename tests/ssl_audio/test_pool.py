@@ -119,11 +119,40 @@ def test_an_hour_is_measured_from_shards_spread_over_the_corpus(kept: Path) -> N
     assert len(source.gather(np.arange(len(source)), 1.0)) == len(source)
 
 
+def test_no_shard_is_opened_once_the_hour_is_full(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_pool(PoolConfig(corpus=f"file://{kept}")).source
+    opened: list[int] = []
+    read_shard = type(source).read_shard
+    monkeypatch.setattr(
+        type(source),
+        "read_shard",
+        lambda self, number: opened.append(number) or read_shard(self, number),
+    )
+    tenth = source.num_samples.sum() / 16_000 / 3600 / 10
+    some = source.gather(np.arange(len(source)), tenth)
+    assert some.num_samples.sum() / 16_000 / 3600 >= tenth
+    assert len(opened) <= 8 < len(source.shards)
+
+
 def test_backgrounds_come_from_the_same_batch(kept: Path) -> None:
     config = configure(kept)
     batch = next(iter(open_pool(config.data).stream(config.train, 0, 1, with_background=True)))
     assert torch.equal(batch["background"][1:], batch["waveform"][:-1])
     assert torch.equal(batch["background_samples"][1:], batch["num_samples"][:-1])
+
+
+def test_where_a_clip_comes_twice_its_background_is_another(kept: Path) -> None:
+    """Two clips in batches of three: a pass ends within a batch."""
+    config = configure(kept, "train.batch_size=3")
+    stream = open_pool(config.data).stream(config.train, 0, 1, with_background=True)
+    stream.indices = np.array([4, 9])
+    for batch in islice(stream, 20):
+        clips = batch["clip_indices"]
+        for clip, background in zip(clips, batch["background"], strict=True):
+            (other,) = clips[(batch["waveform"] == background).all(1)].unique()
+            assert other != clip
 
 
 @pytest.mark.slow

@@ -1,10 +1,23 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.stream import CropStream, StepSampler, build_loader, whole_clips
+from ssl_audio.data.stream import (
+    BackgroundStream,
+    CropStream,
+    StepSampler,
+    build_loader,
+    whole_clips,
+)
+from ssl_audio.stop_signals import STOP_SIGNALS
 
 
 def open_stream(prepared: Path, seed: int = 0, crop_seconds: float = 1.0) -> CropStream:
@@ -78,3 +91,42 @@ def test_whole_clips_come_once_longest_first(prepared: Path) -> None:
         lengths += num_samples.tolist()
     assert sorted(seen) == wanted.tolist()
     assert lengths == sorted(lengths, reverse=True)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_workers_end_by_a_stop_signal_of_the_main_process_alone(
+    number: signal.Signals, prepared: Path
+) -> None:
+    others = set(multiprocessing.active_children())
+    batches = iter(build_loader(open_stream(prepared), StepSampler(2, 1, 0, 99, 0, 1), 1))
+    next(batches)
+    (worker,) = set(multiprocessing.active_children()) - others
+    subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)
+    for _ in range(10):
+        next(batches)
+    # As torch does where an error keeps the loader alive.
+    os.kill(worker.pid or 0, number)
+    worker.join(10)
+    assert worker.exitcode == 0
+
+
+def test_a_clip_is_never_its_own_background(prepared: Path) -> None:
+    corpus = PreparedCorpus.load(prepared)
+    indices = np.array([3, 7, 20, 41])
+    stream = BackgroundStream(corpus, indices, 0, 0.3)
+    batch = stream.__getitems__(range(1200))
+    found: Counter[tuple[int, int]] = Counter()
+    sounds = {clip: corpus.views[clip].tobytes() for clip in indices.tolist()}
+    for clip, row in zip(batch["clip_indices"].tolist(), batch["background"].numpy(), strict=True):
+        of = [other for other, sound in sounds.items() if row.tobytes() in sound]
+        found[(clip, *of)] += 1
+    assert set(found) == {(one, other) for one in sounds for other in sounds if one != other}
+    assert min(found.values()) > 70 and max(found.values()) < 130
+
+
+def test_an_only_clip_is_its_own_background(prepared: Path) -> None:
+    corpus = PreparedCorpus.load(prepared)
+    batch = BackgroundStream(corpus, np.array([5]), 0, 0.3).__getitems__(range(20))
+    whole = corpus.views[5].tobytes()
+    assert all(row.numpy().tobytes() in whole for row in batch["background"])
+    assert not torch.equal(batch["background"], batch["waveform"])
