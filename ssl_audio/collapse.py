@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_audio.alarm import CollapseError
 from ssl_audio.config import Config
-from ssl_audio.failing import find_failure
+from ssl_audio.failing import MOST_STILL, find_failure
 from ssl_audio.objectives.base import Level, Objective
 from ssl_audio.pooling import mean_std_pool
 
@@ -24,7 +24,8 @@ class WatchConfig(Config):
 
     Attributes:
         every: optimizer steps between looks, beside the one before the first step; 0 never looks.
-        clips: of the batch, the first ones; under four of them are not compared with each other.
+        clips: of the batch, the first ones; under four of them are not compared with each other,
+            and not judged where half of them are silent: that may be one clip.
     """
 
     every: int = Field(default=20, ge=0)
@@ -68,6 +69,11 @@ class CollapseWatch:
         Raises:
             CollapseError: with the first level of those in ``values`` that failed.
         """
+        if "embedding/rank" not in values:  # under four clips: silence may be one clip's
+            if values["waveform/still"] >= MOST_STILL:
+                return
+            if first["waveform/still"] >= MOST_STILL:
+                first = values  # nothing to tell a change by
         failure = find_failure(values, first)
         if failure is not None:
             raise CollapseError(failure.level, step, failure.what)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from pydantic import Field
 
 from ssl_audio.allocation import keep_freed_memory
@@ -119,18 +119,23 @@ def open_session(
         tokens: per clip, for the same.
 
     Raises:
-        UserError: the folder holds another run, or the checkpoint's run differs, with the key.
+        UserError: the folder holds another run, the checkpoint's run differs, with the key, or
+            processes found different checkpoints.
     """
     git_commit()  # of the code that is running, before others are made
     check_trackers(train_config.trackers)
     state = PartialState(cpu=not torch.cuda.is_available())
     _check_num_processes(state.num_processes)
-    identity = {"data_fingerprint": data_fingerprint, "num_processes": state.num_processes}
-    identity |= _flatten(config.model_dump(mode="json"))
+    identity = {
+        "data_fingerprint": data_fingerprint,
+        "device": state.device.type,
+        "num_processes": state.num_processes,
+        **_flatten(config.model_dump(mode="json")),
+    }
     folder = output / "checkpoints"
     if not resume and (folder.exists() or (output / "run.json").exists()):
         raise UserError(f"{output} already holds a run: pass --resume or another --output")
-    checkpoint = load_newest(folder) if resume else None
+    checkpoint = _load_together(folder) if resume else None
     if resume and checkpoint is None and state.is_main_process:
         print(f"nothing to resume in {output}: starting at step 0", file=sys.stderr)
     if checkpoint is not None:
@@ -179,6 +184,29 @@ def _check_num_processes(num_processes: int) -> None:
             f"the launcher announced {announced} processes, {num_processes} found each other: "
             "start with torchrun --nproc_per_node=N -m ssl_audio ..."
         )
+
+
+def _load_together(folder: Path) -> Checkpoint | None:
+    """The newest whole checkpoint, which has to be the same for all processes.
+
+    Each reads it for itself, and where they share no folder, or one is behind, they differ.
+    """
+    checkpoint, refused, found = None, None, "none"
+    try:
+        checkpoint = load_newest(folder)
+    except UserError as error:  # told only after the others, which would wait for this one
+        refused, found = error, "none whole"
+    if checkpoint is not None:
+        found = f"step {checkpoint.state['step']}"
+    everywhere = gather_object([found])
+    if len(set(everywhere)) > 1:
+        raise UserError(
+            f"can't resume: processes found different checkpoints in {folder}: "
+            f"{', '.join(everywhere)}; give all of them the same files"
+        )
+    if refused is not None:
+        raise refused
+    return checkpoint
 
 
 def _probe(

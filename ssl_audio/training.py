@@ -3,6 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,6 +94,7 @@ def train(
     wrapped, prepared_optimizer = accelerator.prepare(module, optimizer)
     seen = _see_whole(module, twin, accelerator.device)
     state = _restore(module, optimizer, session)
+    _show(module, seen)  # of a run that was finished already no step does it
     batches = _open_batches(stream, config, state.step, accelerator)
     log = MetricsLog(
         session.output / "metrics.jsonl", accelerator, state.step, config.max_steps, description
@@ -103,7 +105,7 @@ def train(
         evaluate(module, evaluation, state, accelerator, log)
     clock = _Clock.start(state)
     stopped = False
-    with StopSignals(accelerator) as signals:
+    with closing(log), StopSignals(accelerator) as signals:
         while state.step < config.max_steps and not (state.cut or stopped):
             started = time.perf_counter()
             _set_learning_rate(optimizer, config, state.step)
@@ -141,7 +143,6 @@ def train(
                 _show(module, seen)
                 tensors = (seen.state_dict(), optimizer_tensors(module, optimizer))
                 _save(*tensors, state, session, config.keep_checkpoints, evaluation)
-    log.close()
     if stopped:
         # A scheduler may kill the others once one has left with an exit code that is not 0.
         accelerator.wait_for_everyone()

@@ -1,5 +1,6 @@
 """The watch on collapse: what it measures, what it stops, what it lets pass."""
 
+import json
 import math
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ssl_audio.collapse import (
     share_of_still,
 )
 from ssl_audio.config import load_config
+from ssl_audio.data.stream import CropStream, Ints
 from ssl_audio.errors import UserError
 from ssl_audio.failing import find_failure
 from ssl_audio.objectives.base import Level
@@ -138,6 +140,46 @@ def test_losses_near_zero_or_of_few_clips_may_rise() -> None:
     few = {name: value for name, value in HEALTHY.items() if name != "embedding/rank"}
     assert find_failure({**few, "loss": 20.0}, few) is None
     assert find_failure({**few, "loss": math.nan}, few) is not None
+
+
+SILENT = {**HEALTHY, "waveform/still": 1.0, "waveform/scale": 0.0, "target/scale": 0.0}
+
+
+def without_rank(values: dict[str, float]) -> dict[str, float]:
+    """As of fewer than four clips."""
+    return {name: value for name, value in values.items() if name != "embedding/rank"}
+
+
+def test_a_look_at_few_clips_that_are_silent_tells_nothing() -> None:
+    watch = CollapseWatch(None, WatchConfig())  # type: ignore[arg-type]
+    sounding, silent = without_rank(HEALTHY), without_rank(SILENT)
+    half = {**sounding, "waveform/still": 0.5}
+    for first in (sounding, silent, half):
+        for values in (sounding, silent, half):
+            watch.judge(1, values, first)
+    with pytest.raises(CollapseError, match="block_1 was not finite"):
+        watch.judge(1, {**sounding, "block_1/scale": math.nan}, silent)
+    with pytest.raises(CollapseError, match="waveform held 50% clips"):
+        watch.judge(1, {**HEALTHY, "waveform/still": 0.5}, HEALTHY)
+
+
+def test_one_silent_clip_is_no_reason_to_stop_a_run_of_one_clip_a_batch(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = CropStream.cut
+    cuts: list[int] = []
+
+    def silence_second(stream: CropStream, clips: Ints, keys: Tensor) -> tuple[Tensor, Tensor]:
+        waveform, num_samples = cut(stream, clips, keys)
+        cuts.append(len(clips))
+        return waveform * (cuts.count(1) != 2 or len(clips) > 1), num_samples
+
+    monkeypatch.setattr(CropStream, "cut", silence_second)
+    small = settings(prepared, "train.batch_size=1", "watch.every=1", "train.max_steps=4")
+    pretrain(load_config(PretrainConfig, None, small), tmp_path / "run")
+    looks = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    still = [look["watch/waveform/still"] for look in looks if "watch/waveform/still" in look]
+    assert still == [0, 1, 0, 0]
 
 
 def settings(prepared: Path, *more: str) -> list[str]:

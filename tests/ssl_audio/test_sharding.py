@@ -4,15 +4,21 @@ import json
 import os
 import signal
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
+from ssl_audio.checkpoint import Checkpoint
 from ssl_audio.cli import INTERRUPTED
 from ssl_audio.errors import ConfigError
+from ssl_audio.session import Session, TrainConfig, start_accelerator
 from ssl_audio.sharding import check_is_cut, cut_like, whole
+from ssl_audio.train_state import TrainState
+from ssl_audio.training import train
 from tests.ssl_audio.launching import FSDP2, launch
 from tests.ssl_audio.test_processes import OBJECTIVES, arguments, differences, learnt
 from tests.ssl_audio.test_training import steps
@@ -60,6 +66,25 @@ def test_a_sharded_run_that_was_asked_to_stop_resumes_exactly(
     expected, found = learnt(tmp_path / "whole"), learnt(output)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+    again = launch([*arguments(prepared, output, *own), "--resume"], log, 2, FSDP2)
+    assert again.wait() == [0, 0], again.said()
+    found = learnt(output)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_finished_run_shows_its_twin_the_last_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ssl_audio.training.check_is_cut", lambda module: None)
+    learnt_before, module, twin = nn.Linear(3, 2), nn.Linear(3, 2), nn.Linear(3, 2)
+    state = {"train": asdict(TrainState(step=5))}
+    checkpoint = Checkpoint(learnt_before.state_dict(), {}, state)
+    session = Session(tmp_path, start_accelerator("float32"), {}, {}, checkpoint)
+    groups = [{"params": list(module.parameters()), "lr_scale": 1.0}]
+    config = TrainConfig(max_steps=5)
+    stream = TensorDataset(torch.zeros(1, 3))
+    assert train(module, stream, groups, config, session, "none", twin=twin).step == 5
+    assert torch.equal(twin.weight.cpu(), learnt_before.weight)
 
 
 def test_what_is_cut_is_put_together_again() -> None:

@@ -7,8 +7,10 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from accelerate.tracking import TensorBoardTracker
 from torch import Tensor, nn
 
+from ssl_audio.alarm import CollapseError
 from ssl_audio.config import load_config
 from ssl_audio.errors import ConfigError
 from ssl_audio.objectives.latent import LatentConfig, LatentObjective
@@ -94,6 +96,17 @@ def test_tensorboard_gets_the_lines_of_the_metrics(prepared: Path, tmp_path: Pat
     events = EventAccumulator(str(tmp_path / "run" / "tracked")).Reload()
     assert [event.step for event in events.Scalars("loss")] == [2]
     assert {"grad_norm", "rank_me", "lr"} <= set(events.Tags()["scalars"])
+
+
+def test_trackers_are_finished_by_a_collapse_too(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished: list[TensorBoardTracker] = []
+    monkeypatch.setattr(TensorBoardTracker, "finish", lambda self: finished.append(self))
+    idle = ("objective.mask_ratio=0", "train.trackers=[tensorboard]")
+    with pytest.raises(CollapseError, match="at step 1"):
+        pretrain(load_config(PretrainConfig, None, settings(prepared, *idle)), tmp_path / "run")
+    assert len(finished) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from accelerate import PartialState
 from safetensors.torch import load_file
 
-from ssl_audio.checkpoint import load_newest
+from ssl_audio.checkpoint import load_newest, save_checkpoint
 from ssl_audio.config import load_config
 from ssl_audio.errors import ConfigError, UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
@@ -29,6 +30,7 @@ SMALL = [
     "train.precision=float32",
     "train.attention=eager",
 ]
+TWO_STEPS = ("train.max_steps=2", "train.save_every=1")
 SHAPE = ("objective.decoder_layers", "train.precision", "train.attention", "train.warmup_steps")
 
 
@@ -125,6 +127,51 @@ def test_a_finished_or_foreign_folder_is_refused(prepared: Path, undisturbed: Pa
     other = load_config(PretrainConfig, None, settings(prepared, "train.lr=0.1"))
     with pytest.raises(UserError, match=r"train.lr was 0.0005 and is now 0.1"):
         pretrain(other, undisturbed, resume=True)
+
+
+def test_another_kind_of_device_is_refused(prepared: Path, tmp_path: Path) -> None:
+    config = load_config(PretrainConfig, None, settings(prepared, "train.max_steps=1"))
+    pretrain(config, tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    saved = load_newest(folder)
+    assert saved is not None
+    here = saved.state["identity"]["device"]
+    saved.state["identity"]["device"] = "abacus"
+    save_checkpoint(folder, 1, saved, keep=1)
+    with pytest.raises(UserError, match=f"device was 'abacus' and is now '{here}'"):
+        pretrain(config, tmp_path / "run", resume=True)
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the steps 1 and 2."""
+    output = tmp_path_factory.mktemp("two") / "run"
+    pretrain(load_config(PretrainConfig, None, settings(prepared, *TWO_STEPS)), output)
+    return output
+
+
+@pytest.mark.parametrize(
+    ("torn", "here", "there"),
+    [((), "step 2", "none"), ((2,), "step 1", "step 2"), ((1, 2), "none whole", "step 2")],
+)
+def test_processes_that_find_different_checkpoints_are_refused(
+    torn: tuple[int, ...],
+    here: str,
+    there: str,
+    two_checkpoints: Path,
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(two_checkpoints, tmp_path / "run")
+    for step in torn:
+        folder = tmp_path / "run" / "checkpoints" / f"step-{step:08d}"
+        (folder / "optimizer.safetensors").write_bytes(b"torn")
+    monkeypatch.setattr("ssl_audio.session.gather_object", lambda found: [*found, there])
+    config = load_config(PretrainConfig, None, settings(prepared, *TWO_STEPS))
+    with pytest.raises(UserError, match=f"different checkpoints.*: {here}, {there};") as told:
+        pretrain(config, tmp_path / "run", resume=True)
+    assert "\n" not in str(told.value)
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(prepared: Path, tmp_path: Path) -> None:
