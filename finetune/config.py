@@ -52,7 +52,7 @@ class StrategyConfig(Variant):
 
     fits_head: ClassVar[bool] = False
     """The head is fitted to the frozen encoder before anything else; what learns afterwards is kept
-    only if it is better than that by more than the validation clips' standard error."""
+    only if it is better than that by more than noise of the validation clips."""
 
 
 class FrozenConfig(StrategyConfig):
