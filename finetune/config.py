@@ -75,8 +75,9 @@ class FullConfig(StrategyConfig):
     """Every weight learns.
 
     Attributes:
-        layer_decay: factor on the learning rate per block from the top down; None is 0.75 for a
-            pretrained encoder and 1 from scratch, where low blocks have everything to learn.
+        layer_decay: factor on the learning rate per block from the level that the head reads down;
+            None is 0.75 for a pretrained encoder and 1 from scratch, where low blocks have
+            everything to learn.
         average_share: time constant of a moving average of the weights, as a share of the run;
             what is kept is the average. 0 keeps the weights themselves.
     """

@@ -61,7 +61,7 @@ class Jury:
             raise UserError(f"the models must have the same classes in the same order, got {told}")
         self.members = tuple(members)
         self.rule = _average_rules(rules)
-        if combination == "mode":  # no share of votes was seen when they learnt to be unsure
+        if combination != "mean":  # they learnt to be unsure of neither votes nor weighted means
             self.rule = replace(self.rule, unsure_below=None)
         timelines = (member.config.asked_when()[0] for member in members)
         self._timelines = {timeline.model_dump_json(): None for timeline in timelines}
@@ -142,7 +142,14 @@ class Jury:
 def _read_validation_answers(
     folders: Sequence[Path], classes: Sequence[str]
 ) -> tuple[Float64, npt.NDArray[np.int64]]:
-    """(members, clips, classes) probabilities of the clips by which all were chosen, and labels.
+    """What each model says of the clips by which all were chosen.
+
+    Args:
+        folders: of the models.
+        classes: in the order of the probabilities.
+
+    Returns:
+        (members, clips, classes) float64 probabilities and (clips,) int64 labels.
 
     Raises:
         UserError: a model without such answers, or chosen by other clips.

@@ -134,7 +134,8 @@ def learn(
     started = time.monotonic()
     torch.manual_seed(config.train.seed)
     _refuse_unheard_ends(config, crop_seconds, material)
-    _refuse_labels_outside_crops(crop_seconds, material)
+    if config.strategy.kind != "probe":  # which hears whole clips
+        _refuse_labels_outside_crops(crop_seconds, material)
     classifier = _build_classifier(config, session, material)
     targets = material.targets
     if config.strategy.fits_head and session.checkpoint is None:
@@ -265,12 +266,13 @@ def _refuse_labels_outside_crops(crop_seconds: float | None, material: Material)
     """A crop of a clip that holds several emotions may hold none of some of them."""
     if crop_seconds is None or material.task != "multilabel":
         return
-    several = material.training[(material.targets > 0).sum(1) > 1]
-    longest = material.corpus.num_samples[several].max(initial=0) / SAMPLE_RATE
+    clips, lengths = material.corpus.clips, material.corpus.num_samples
+    several = [index for index in material.training if len(clips[index].emotions) > 1]
+    longest = lengths[several].max(initial=0) / SAMPLE_RATE
     if longest > crop_seconds:
         raise UserError(
             f"a training clip of several emotions has {longest:.1f} s, and a crop of "
-            f"{crop_seconds:g} s need not hold them all: set crop_seconds to null, with windows"
+            f"{crop_seconds:g} s need not hold them all: set crop_seconds to null"
         )
 
 

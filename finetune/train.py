@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from transformers.utils import logging as transformers_logging
 
 from finetune.config import FinetuneConfig
@@ -60,22 +62,22 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
     guard(corpus, folds, [config.data.fold])
     material = _open_material(config, corpus, folds, fold)
     material = material.thin(config.training_share, config.train.seed)
+    test = corpus.indices(fold.test)
     notes: tuple[str, ...] = ()
     if config.self_training:
         pool = open_unlabelled(config.self_training.corpus)
-        teacher = _train_teacher(config, output, resume)
+        identity = _identify(config, material, folds, test)
+        teacher = _train_teacher(config, output, resume, identity)
         enlarged = enlarge(material, teacher, pool, config.self_training.wanted_accuracy)
         material, notes = enlarged.material, (enlarged.note,)
         print(enlarged.note)
-    used = [*material.training, *material.validation, *corpus.indices(fold.test)]
-    data_fingerprint = fingerprint([material.corpus.clips[index] for index in used])
     encoder_config = read_encoder_config(config)
     session = open_session(
         output,
         resume,
         config,
         config.train,
-        _describe_sources(config, data_fingerprint, folds),
+        _identify(config, material, folds, test),
         encoder_config,
         count_tokens(encoder_config, config.data.crop_seconds or TYPICAL_SECONDS),
     )
@@ -85,13 +87,18 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
     session.accelerator.wait_for_everyone()
 
 
-def _train_teacher(config: FinetuneConfig, output: Path, resume: bool) -> AudioClassifier:
+def _train_teacher(
+    config: FinetuneConfig, output: Path, resume: bool, identity: str
+) -> AudioClassifier:
     """The first model of self-training: the same run without it, unless it is there already."""
     teacher = output / "teacher"
     alone = config.model_copy(update={"self_training": None})
     if not (resume and (teacher / "run.json").exists()):
         finetune(alone, teacher, resume)
-    elif _fixed(read_run_record(teacher)["config"]) != _fixed(alone.model_dump(mode="json")):
+    elif (
+        _fixed(read_run_record(teacher)["config"]) != _fixed(alone.model_dump(mode="json"))
+        or read_run_record(teacher)["data_fingerprint"] != identity
+    ):
         raise ConfigError(f"{teacher} was trained otherwise: choose another output folder")
     return load_classifier(teacher)
 
@@ -102,11 +109,22 @@ def _fixed(config: dict[str, Any]) -> dict[str, Any]:
     return {**{name: config[name] for name in config.keys() - FREE_SECTIONS}, "train": train}
 
 
-def _describe_sources(config: FinetuneConfig, data_fingerprint: str, folds: Folds) -> str:
-    """What a run learns from, by content: files may be replaced under their names."""
+def _identify(
+    config: FinetuneConfig, material: Material, folds: Folds, test: npt.NDArray[np.int64]
+) -> str:
+    """What a run learns from and is tested on, by content: files may change under their names.
+
+    Args:
+        config: of the run.
+        material: labelled clips, and unlabelled ones that were added.
+        folds: of which the run is one.
+        test: (clips,) int64 positions in the material's corpus.
+    """
+    used = [*material.training, *material.validation, *test]
+    clips = fingerprint([material.corpus.clips[index] for index in used])
     files = (config.data.votes, config.encoder and config.encoder / WEIGHTS)
     prints = [file_sha256(file) for file in files if file is not None]
-    return " ".join([data_fingerprint, folds.fingerprint, *prints])
+    return " ".join([clips, folds.fingerprint, *prints])
 
 
 def _refuse_unusable(folds: Folds, fold: Fold) -> None:

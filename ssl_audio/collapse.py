@@ -73,7 +73,7 @@ class CollapseWatch:
             if values["waveform/still"] >= MOST_STILL:
                 return
             if first["waveform/still"] >= MOST_STILL:
-                first = values  # nothing to tell a change by
+                first.update(values)  # what changes is told by the first look at sound
         failure = find_failure(values, first)
         if failure is not None:
             raise CollapseError(failure.level, step, failure.what)

@@ -93,7 +93,7 @@ def draw_masks(keys: Tensor, config: MaskingConfig, grid: Grid, padding_mask: Te
 
 
 def count_blocks(grid: Grid, block: int) -> int:
-    """How many blocks touch the grid: as many in a column as ``block_noise`` says, in each place.
+    """How many blocks touch the grid, for each of which ``block_noise`` is given a number.
 
     Args:
         grid: of the patches.
@@ -111,7 +111,8 @@ def block_noise(noise: Tensor, grid: Grid, block: int) -> Tensor:
 
     Patches with small values lie in blocks, so that taking any number of the smallest takes whole
     blocks, of which the last one may be cut and any may overlap. Blocks begin before the grid too,
-    so that as many cover a patch at its edge as one amid it, and all are hidden equally often.
+    so that as many cover a patch at its edge as one amid it, and all are hidden nearly equally
+    often: of three quarters, 72 to 77 % at every place, least at the edges.
 
     Args:
         noise: (batch, count_blocks(grid, block)), of every block that touches the grid,

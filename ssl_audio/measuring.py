@@ -40,7 +40,7 @@ class FirstLook:
     """What training starts from is a candidate of its own, and left only for something better.
 
     A step is better if its metric is so by more than 1.645 standard errors of what the first look
-    measured, as of a share of so many clips: a one-sided test at 5 %.
+    measured, as if that were a share of so many clips.
 
     Attributes:
         num_clips: that the metric, a share in [0, 1], is measured on.
@@ -58,7 +58,7 @@ class FirstLook:
 
 
 _ONE_SIDED = 1.645
-"""Standard errors that a normal variable exceeds once in twenty times."""
+"""Standard errors that a normal variable exceeds once in twenty times; here a margin, no test."""
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,8 @@ def _load_together(folder: Path) -> Checkpoint | None:
     except UserError as error:  # told only after the others, which would wait for this one
         refused, found = error, "none whole"
     if checkpoint is not None:
-        found = f"step {checkpoint.state['step']}"
+        hashes = "-".join(value[:6] for value in checkpoint.state["sha256"].values())
+        found = f"step {checkpoint.state['step']} ({hashes})"
     everywhere = gather_object([found])
     if len(set(everywhere)) > 1:
         raise UserError(

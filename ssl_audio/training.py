@@ -101,11 +101,11 @@ def train(
     )
     clips_per_step = config.batch_size * config.accumulation * accelerator.num_processes
     module.train()
-    if evaluation and evaluation.first_look and state.step == 0:
-        evaluate(module, evaluation, state, accelerator, log)
-    clock = _Clock.start(state)
     stopped = False
     with closing(log), StopSignals(accelerator) as signals:
+        if evaluation and evaluation.first_look and state.step == 0:
+            evaluate(module, evaluation, state, accelerator, log)
+        clock = _Clock.start(state)
         while state.step < config.max_steps and not (state.cut or stopped):
             started = time.perf_counter()
             _set_learning_rate(optimizer, config, state.step)

@@ -1,7 +1,7 @@
 """Times whole training steps of any systems, side by side.
 
 Every system takes steps in turn, round by round, so that what the machine does meanwhile meets all
-of them alike; so does the matrix product that the floor is taken from.
+of them alike; so does the matrix product that is taken as the peak.
 """
 
 import json
@@ -84,7 +84,7 @@ class Row:
         share_of_matmul_peak: model FLOP/s over the best matrix product of its own shapes in the
             same rounds, see ``time_matmul``; on a GPU what is known as MFU, against what was
             measured.
-        data_wait_fraction: of the wall time.
+        data_wait_fraction: of the wall time, that of each round's first step left out.
         peak_mebibytes: of its first step above what was held before: activations, gradients and
             the optimizer's state.
     """

@@ -1,5 +1,6 @@
 """An endless, shuffled stream of crops: sample number in, sample out."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -191,7 +192,9 @@ def _end_when_main_process_says() -> None:
 
     multiprocessing then ends workers with SIGTERM and waits for them.
     """
-    while signal.sigwaitinfo(STOP_SIGNALS).si_pid != os.getppid():
+    main = multiprocessing.parent_process()  # which a fork server is not
+    assert main is not None
+    while signal.sigwaitinfo(STOP_SIGNALS).si_pid != main.pid:
         pass
     os._exit(0)
 

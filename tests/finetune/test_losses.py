@@ -60,7 +60,7 @@ def test_binary_cross_entropy_against_a_loop(focusing: float) -> None:
 
 @pytest.mark.parametrize("loss", [CrossEntropy, BinaryCrossEntropy])
 @pytest.mark.parametrize("focusing", [0.25, 1.0, 2.0])
-def test_what_is_certain_has_a_slope_too(loss: type[CrossEntropy], focusing: float) -> None:
+def test_what_is_certain_gives_no_nan(loss: type[CrossEntropy], focusing: float) -> None:
     """A root has no slope at zero, which is where rounding puts the doubt of a sure answer."""
     logits = torch.tensor([[200.0, -200.0, -200.0]], requires_grad=True)
     value = loss(focusing=focusing)(logits, torch.tensor([[1.0, 0.0, 0.0]]))

@@ -22,6 +22,7 @@ from finetune.train import finetune as run_finetune
 from ssl_audio.data.manifest import Clip, read_manifest
 from ssl_audio.data.prepared import PreparedCorpus, write_corpus
 from ssl_audio.errors import ConfigError, UserError
+from ssl_audio.run_record import read_run_record
 from ssl_audio.session import Session
 from ssl_audio.train_state import TrainState
 from tests.finetune.configuring import PROTOCOL, configure
@@ -115,6 +116,12 @@ def test_a_run_trains_teacher_and_student_and_says_so(
     later = configure(prepared, *more, "timeline.pause_seconds=0.4")
     run_finetune(later, tmp_path / "run", resume=True)
     assert load_classifier(tmp_path / "run").config.timeline["pause_seconds"] == 0.4
+    # Files may be replaced under their names: what the teacher learnt from is told by content.
+    record = tmp_path / "run" / "teacher" / "run.json"
+    told = read_run_record(record.parent)["data_fingerprint"]
+    record.write_text(record.read_text().replace(told, told[::-1]))
+    with pytest.raises(ConfigError, match="trained otherwise"):
+        run_finetune(later, tmp_path / "run", resume=True)
 
 
 def test_few_labels_are_the_same_few_for_teacher_and_student(

@@ -80,9 +80,7 @@ def test_windows_of_a_clip_weigh_together_what_a_whole_clip_does() -> None:
     fit_head(whole, embeddings, targets)
     fit_head(cut, embeddings.repeat(times, axis=0), targets, np.repeat(np.arange(40), times))
     answers = [head.probabilities(head(torch.from_numpy(embeddings))) for head in (whole, cut)]
-    # The probe weighs classes by their rows, of which those that are often cut have more.
-    assert (answers[0] - answers[1]).abs().max() < 0.1
-    assert torch.equal(answers[0].argmax(1), answers[1].argmax(1))
+    assert (answers[0] - answers[1]).abs().max() < 1e-3
 
 
 def test_a_probe_with_windows_is_fitted_to_windows(

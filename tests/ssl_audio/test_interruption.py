@@ -103,8 +103,10 @@ def test_a_signal_to_workers_too_writes_a_checkpoint(
     while not (output / "metrics.jsonl").exists() or max(steps(output), default=0) < 2:
         assert launched.is_alive() and time.monotonic() < deadline, launched.said()
         time.sleep(0.01)
+    pid = launched.processes[0].pid
+    assert pid
     for _ in range(3):
-        os.killpg(launched.processes[0].pid or 0, number)
+        os.killpg(pid, number)
     # Workers that hear nothing at all would keep it waiting for them.
     assert launched.wait(60) == [INTERRUPTED], launched.said()
     newest = load_newest(output / "checkpoints")
