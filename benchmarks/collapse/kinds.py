@@ -2,12 +2,14 @@
 
 from typing import Any
 
-_DECODER = {"decoder_dim": 32, "decoder_heads": 2, "decoder_layers": 1}
+_SMALL = {"dim": 32, "layers": 1}
+_DECODER = {"decoder": {"kind": "transformer", "heads": 2, **_SMALL}}
+_CONVOLUTIONS = {"decoder": {"kind": "convolution", "groups": 4, **_SMALL}}
 MASKED: dict[str, Any] = {"kind": "masked", **_DECODER}
 QUANTIZED: dict[str, Any] = {"kind": "quantized", "num_clusters": 32, **_DECODER}
 PROJECTED: dict[str, Any] = {**QUANTIZED, "targets": "random_projection"}
 DESCRIPTORS: dict[str, Any] = {"kind": "descriptors", **_DECODER}
-LATENT: dict[str, Any] = {"kind": "latent", "average_layers": 2, "num_masks": 2, **_DECODER}
+LATENT: dict[str, Any] = {"kind": "latent", "average_layers": 2, "num_masks": 2, **_CONVOLUTIONS}
 _VIEWS = {"view_seconds": 0.5, "projection_dim": 16}
 CONTRASTIVE: dict[str, Any] = {"kind": "contrastive", **_VIEWS}
 BILINEAR: dict[str, Any] = {**CONTRASTIVE, "similarity": "bilinear"}

@@ -25,6 +25,7 @@ from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig, Size
 from ssl_audio.errors import UserError
 from ssl_audio.objectives import OBJECTIVES
+from ssl_audio.objectives.decoders import TransformerDecoderConfig
 from ssl_audio.objectives.latent import LatentConfig
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.probing import Precision, choose_attention, choose_precision
@@ -95,7 +96,7 @@ def list_systems(
     ours = MaskedConfig()
     half: Precision = "bfloat16"
     single: Precision = "float32"
-    visible = round(scale.num_patches * (1 - ours.mask_ratio))  # as shipped too
+    visible = round(scale.num_patches * (1 - ours.mask_ratio))
     rows = [
         beside(precision=half),
         _compiled(beside(precision=half)),
@@ -103,8 +104,10 @@ def list_systems(
     ]
     for precision in (half, single):
         short = "bf16" if precision == half else "f32"
-        for decoder, which in ((ours, "our decoder"), (None, "as shipped")):
-            built = build_vit_mae(shape, decoder, batch_size, scale.patches_a_side, device)
+        for decoder, which in ((TransformerDecoderConfig(), "our decoder"), (None, "as shipped")):
+            built = build_vit_mae(
+                shape, decoder, ours.mask_ratio, batch_size, scale.patches_a_side, device
+            )
             name = f"ViTMAE, {which}, {short}"
             rows.append(_rival(name, *built, batch_size, scale, visible, precision, device))
         built = build_wav2vec2(shape, batch_size, scale.picture_seconds, device)

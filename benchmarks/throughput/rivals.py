@@ -19,7 +19,7 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import (
 )
 
 from ssl_audio.encoder_config import AudioEncoderConfig
-from ssl_audio.objectives.masked import MaskedConfig
+from ssl_audio.objectives.decoders import TransformerDecoderConfig
 
 PATCH_SIDE = 16
 """256 values, as many as 40 ms have at 64 mel bands."""
@@ -33,7 +33,8 @@ Loss = Callable[[], Tensor]
 
 def build_vit_mae(
     shape: AudioEncoderConfig,
-    decoder: MaskedConfig | None,
+    decoder: TransformerDecoderConfig | None,
+    mask_ratio: float,
     batch_size: int,
     patches_a_side: int,
     device: torch.device,
@@ -42,8 +43,8 @@ def build_vit_mae(
 
     Args:
         shape: width, depth and heads of the encoder.
-        decoder: size of the decoder and share of hidden patches; None is as shipped (8 blocks of
-            512, three quarters hidden).
+        decoder: size of the decoder; None is as shipped (8 blocks of 512).
+        mask_ratio: share of hidden patches.
         batch_size: pictures.
         patches_a_side: of a picture.
         device: of weights and pictures.
@@ -52,11 +53,10 @@ def build_vit_mae(
     sizes: dict[str, Any] = {}
     if decoder is not None:
         sizes = {
-            "decoder_hidden_size": decoder.decoder_dim,
-            "decoder_num_hidden_layers": decoder.decoder_layers,
-            "decoder_num_attention_heads": decoder.decoder_heads,
-            "decoder_intermediate_size": 4 * decoder.decoder_dim,
-            "mask_ratio": decoder.mask_ratio,
+            "decoder_hidden_size": decoder.dim,
+            "decoder_num_hidden_layers": decoder.layers,
+            "decoder_num_attention_heads": decoder.heads,
+            "decoder_intermediate_size": 4 * decoder.dim,
         }
     config = ViTMAEConfig(
         hidden_size=shape.hidden_size,
@@ -67,6 +67,7 @@ def build_vit_mae(
         patch_size=PATCH_SIDE,
         num_channels=1,
         norm_pix_loss=True,
+        mask_ratio=mask_ratio,
         **sizes,
     )
     model = ViTMAEForPreTraining(config).train().to(device)

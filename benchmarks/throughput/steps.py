@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    conv_flop_count,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
 
 from benchmarks.memory import PeakMemory, give_back_freed
 from ssl_audio.optim import parameter_groups
@@ -25,7 +30,16 @@ from ssl_audio.progress import progress_bar
 from ssl_audio.run_record import git_commit, processor_name
 
 LONGEST = 10**6
-ATTENTION_ON_CPU: dict[Any, Callable[..., int]] = {
+
+
+def _count_convolution_backward(grad: Any, x: Any, weight: Any, *rest: Any, **_: Any) -> int:
+    *_ignored, output_mask = rest
+    transposed = rest[4]
+    return sum(output_mask[:2]) * conv_flop_count(x, weight, grad, transposed)
+
+
+OPERATIONS: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.convolution_backward: _count_convolution_backward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
         lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value)
     ),
@@ -33,7 +47,8 @@ ATTENTION_ON_CPU: dict[Any, Callable[..., int]] = {
         lambda grad, query, key, value, *_, **__: sdpa_backward_flop_count(grad, query, key, value)
     ),
 }
-"""Operations of shapes; torch counts those of fused attention on a GPU only."""
+"""Operations of shapes: torch counts those of fused attention on a GPU only, and those of grouped
+convolutions' weight gradients as if there were no groups."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +189,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
         self.weights = [weight for group in groups for weight in group["params"]]
         self.waited = self.spent = 0.0
-        counting = FlopCounterMode(display=False, custom_mapping=ATTENTION_ON_CPU)
+        counting = FlopCounterMode(display=False, custom_mapping=OPERATIONS)
         with PeakMemory(system.device) as peak, counting as counter:
             self.step()
         self.peak_mebibytes = peak.mebibytes

@@ -3,8 +3,8 @@
 Source: Baevski et al. 2022 (data2vec 2.0), sections 3.1 to 3.3, for a teacher that hears the whole
 clip once for several masks, and targets averaged over normalised layers; Chen et al. 2024 (EAT),
 section 3.2, for the utterance loss on the cls token. We differ: the teacher's pace is a share of
-the run, layers are taken with their residual stream, the decoder is a transformer, and the
-utterance target is standardised over the batch.
+the run, layers are taken with their residual stream, and the utterance target is standardised over
+the batch.
 """
 
 import copy
@@ -19,6 +19,7 @@ from torch.nn import functional
 from ssl_audio.encoder import AudioEncoder, PatchedAudio
 from ssl_audio.gathering import gather_with_gradient
 from ssl_audio.objectives.base import Heard, StepOutput
+from ssl_audio.objectives.decoders import ConvolutionDecoderConfig, ConvolutionUnlessNamed
 from ssl_audio.objectives.prediction import (
     Answers,
     MaskedPrediction,
@@ -35,6 +36,7 @@ class LatentConfig(PredictionConfig):
         kind: names the objective.
         mask_ratio: as ``MaskingConfig``'s.
         num_masks: that share one pass of the teacher.
+        decoder: as ``PredictionConfig``'s.
         average_layers: last blocks of the teacher whose outputs are averaged.
         utterance_weight: of the cls token's loss.
         ema_start: time constant of the teacher at the start, as a share of the run.
@@ -47,6 +49,7 @@ class LatentConfig(PredictionConfig):
     mask: Literal["random", "block", "inverse_block"] = "inverse_block"
     mask_ratio: float = Field(default=0.75, ge=0, lt=1)
     num_masks: int = Field(default=4, gt=0)
+    decoder: ConvolutionUnlessNamed = ConvolutionDecoderConfig()
     average_layers: int = Field(default=8, gt=0)
     utterance_weight: float = Field(default=1.0, ge=0)
     ema_start: float = Field(default=0.02, gt=0)

@@ -4,24 +4,24 @@ The encoder sees the visible patches only, a light decoder answers at every plac
 at hidden places are compared with targets made of the whole clip. An objective says what the
 targets are and how to compare.
 
-Source: He et al. 2022 (MAE), section 3, for encoder and decoder; Baevski et al. 2022 (data2vec
+Source: He et al. 2022 (MAE), section 3, for hiding before encoding; Baevski et al. 2022 (data2vec
 2.0), section 3.3, for several masks of a clip that share one set of targets.
 """
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
-import torch
-from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput, PatchedAudio
-from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.masking import Masked, MaskingConfig, draw_masks
 from ssl_audio.objectives.base import Batch, Heard, Level, Objective, StepOutput, hear
-from ssl_audio.patches import grid_positions
-from ssl_audio.transformer import Block, attention_bias
+from ssl_audio.objectives.decoders import (
+    AnyDecoderConfig,
+    TransformerDecoderConfig,
+    build_decoder,
+)
 
 TargetsType = TypeVar("TargetsType")
 
@@ -30,19 +30,10 @@ class PredictionConfig(MaskingConfig):
     """Masks and decoder.
 
     Attributes:
-        decoder_dim: width of the decoder.
-        decoder_layers: its blocks.
-        decoder_heads: attention heads of each.
+        decoder: that answers, and is thrown away afterwards.
     """
 
-    decoder_dim: int = Field(default=192, gt=0)
-    decoder_layers: int = Field(default=2, gt=0)
-    decoder_heads: int = Field(default=3, gt=0)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        AudioEncoderConfig(hidden_size=self.decoder_dim, num_attention_heads=self.decoder_heads)
-        return self
+    decoder: AnyDecoderConfig = TransformerDecoderConfig()
 
 
 @dataclass(frozen=True)
@@ -71,43 +62,6 @@ def mean_over_hidden(error: Tensor, mask: Tensor) -> Tensor:
     return per_clip.mean()
 
 
-class Decoder(nn.Module):
-    """A few transformer blocks from visible tokens to all patches."""
-
-    def __init__(
-        self, encoder_config: AudioEncoderConfig, config: PredictionConfig, target_dim: int
-    ) -> None:
-        super().__init__()
-        block_config = AudioEncoderConfig(
-            hidden_size=config.decoder_dim,
-            num_attention_heads=config.decoder_heads,
-        ).with_attention(encoder_config._attn_implementation or "sdpa")
-        self.dim = config.decoder_dim
-        self.embedding = nn.Linear(encoder_config.hidden_size, self.dim)
-        self.mask_token = nn.Parameter(torch.zeros(self.dim))
-        self.blocks = nn.ModuleList(Block(block_config) for _ in range(config.decoder_layers))
-        self.norm = nn.LayerNorm(self.dim, eps=encoder_config.layer_norm_eps)
-        self.prediction = nn.Linear(self.dim, target_dim)
-        nn.init.normal_(self.mask_token, std=0.02)
-
-    def forward(self, tokens: Tensor, masked: Masked, audio: PatchedAudio) -> Tensor:
-        """(batch, num_kept, encoder dim) -> prediction (batch, num_patches, target_dim)."""
-        visible = self.embedding(tokens)
-        batch, num_patches = masked.mask.shape
-        full = self.mask_token.to(visible.dtype).expand(batch, num_patches, self.dim)
-        # Rows with fewer visible patches are filled up with hidden ones: those keep the mask token.
-        visible = torch.where(
-            masked.keep_padding_mask[:, :, None], self.mask_token.to(visible.dtype), visible
-        )
-        index = masked.ids_keep[:, :, None].expand(-1, -1, self.dim)
-        tokens = full.scatter(1, index, visible)
-        tokens = tokens + grid_positions(audio.grid, self.dim, tokens.device)
-        bias = attention_bias(audio.padding_mask, tokens.dtype)
-        for block in self.blocks:
-            tokens = block(tokens, bias)
-        return self.prediction(self.norm(tokens))
-
-
 class MaskedPrediction(Objective, Generic[TargetsType]):
     """Hide, encode, decode, compare; its children make the targets and compare them.
 
@@ -121,7 +75,7 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
         super().__init__()
         self.encoder = encoder
         self.masking = config
-        self.decoder = Decoder(encoder.config, config, target_dim)
+        self.decoder = build_decoder(encoder.config, config.decoder, target_dim)
 
     @abstractmethod
     def make_targets(self, heard: Heard, audio: PatchedAudio) -> TargetsType:

@@ -16,10 +16,11 @@ from benchmarks.throughput.pretraining import (
     list_systems,
 )
 from benchmarks.throughput.rivals import build_vit_mae, build_wav2vec2
-from benchmarks.throughput.steps import ATTENTION_ON_CPU, System, time_systems
+from benchmarks.throughput.steps import OPERATIONS, System, time_systems
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
+from ssl_audio.objectives.decoders import TransformerDecoderConfig
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.probing import choose_precision
 from ssl_audio.run_record import git_commit
@@ -65,7 +66,7 @@ def test_rates_and_operations_are_those_of_the_steps(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_fused_attention_counts_as_its_products_do(dtype: torch.dtype) -> None:
     query, key, value = (torch.randn(2, 3, 20, 64, dtype=dtype, requires_grad=True) for _ in "qkv")
-    with FlopCounterMode(display=False, custom_mapping=ATTENTION_ON_CPU) as fused:
+    with FlopCounterMode(display=False, custom_mapping=OPERATIONS) as fused:
         functional.scaled_dot_product_attention(query, key, value).float().sum().backward()
     with FlopCounterMode(display=False) as apart:
         ((query @ key.mT).softmax(-1) @ value).float().sum().backward()
@@ -110,10 +111,23 @@ def test_the_table_of_a_gpu_has_the_rows_of_a_cpu_at_its_own_scale(prepared: Pat
     assert [system.views for system in systems[-4:]] == [2, 8, 32, 8]
 
 
-@pytest.mark.parametrize("decoder", [None, MaskedConfig(decoder_dim=24, decoder_heads=2)])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_groups_of_a_convolution_are_counted_in_both_directions(groups: int) -> None:
+    """What comes out of it and both gradients cost two operations a product each."""
+    layer = nn.Conv2d(8, 8, (1, 3), padding=(0, 1), groups=groups)
+    audio = torch.randn(2, 8, 1, 5, requires_grad=True)
+    with FlopCounterMode(display=False, custom_mapping=OPERATIONS) as counting:
+        layer(audio).sum().backward()
+    products = 2 * 5 * 8 * (8 // groups) * 3
+    assert counting.get_total_flops() == 3 * 2 * products
+
+
+@pytest.mark.parametrize("decoder", [None, TransformerDecoderConfig(dim=24, heads=2)])
 @pytest.mark.parametrize("scale", [ON_CPU, ON_GPU])
-def test_vit_mae_gets_as_many_patches_as_ours(decoder: MaskedConfig | None, scale: Scale) -> None:
-    model, loss = build_vit_mae(SHAPE, decoder, 2, scale.patches_a_side, CPU)
+def test_vit_mae_gets_as_many_patches_as_ours(
+    decoder: TransformerDecoderConfig | None, scale: Scale
+) -> None:
+    model, loss = build_vit_mae(SHAPE, decoder, 0.75, 2, scale.patches_a_side, CPU)
     patches = model.vit.embeddings.patch_embeddings.num_patches
     assert patches == round(25 * scale.picture_seconds) == (81 if scale is ON_CPU else 256)
     assert model.config.patch_size**2 * model.config.num_channels == 64 * 4

@@ -186,7 +186,7 @@ def settings(prepared: Path, *more: str) -> list[str]:
     return [
         f"data.corpus={prepared}",
         "data.crop_seconds=0.6",
-        "objective.decoder_layers=1",
+        "objective.decoder.layers=1",
         "train.batch_size=8",
         "train.max_steps=6",
         "train.warmup_steps=2",

@@ -23,7 +23,7 @@ NUM_KILLS = 20
 NUM_STEPS = 12
 # A contrast beside a teacher that follows: all that a checkpoint has to hold.
 JOINT = ["kind=joint", "contrast.view_seconds=0.4", "prediction.kind=latent"]
-JOINT += ["prediction.decoder_layers=1", "prediction.decoder_dim=48", "prediction.num_masks=2"]
+JOINT += ["prediction.decoder.layers=1", "prediction.decoder.dim=48", "prediction.num_masks=2"]
 SETS = [f"objective.{item}" for item in JOINT]
 SETS += [f"train.max_steps={NUM_STEPS}", "train.save_every=3", "train.log_every=1"]
 SETS += ["train.batch_size=2", "watch.every=0"]

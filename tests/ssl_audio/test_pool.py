@@ -23,7 +23,7 @@ from tests.ssl_audio.launching import launch
 
 SMALL = [
     "data.crop_seconds=0.6",
-    "objective.decoder_layers=1",
+    "objective.decoder.layers=1",
     "train.batch_size=5",
     "train.max_steps=12",
     "train.warmup_steps=2",

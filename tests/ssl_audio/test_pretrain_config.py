@@ -26,8 +26,8 @@ def test_masked_unless_the_kind_says_otherwise():
     [
         (["objective.temperature=1"], r"unknown key objective\.temperature \(known: mask, mask_"),
         (
-            ["objective.kind=contrastive", "objective.decoder_dim=4"],
-            r"unknown key objective\.decoder_dim \(known: positives, ",
+            ["objective.kind=contrastive", "objective.decoder=transformer"],
+            r"unknown key objective\.decoder \(known: positives, ",
         ),
         (["objective.kind=contrastive", "objective.temperature=0"], r"^objective\.temperature: "),
         (["objective.kind=magic"], r"objective: .*'masked', 'contrastive'"),

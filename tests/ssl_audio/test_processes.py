@@ -11,7 +11,7 @@ from ssl_audio.checkpoint import load_newest
 from tests.ssl_audio.launching import launch
 from tests.ssl_audio.test_training import settings, weights
 
-SHAPE = ["decoder_layers=1", "decoder_dim=48"]
+SHAPE = ["decoder.layers=1", "decoder.dim=48"]
 SOUNDS = [*SHAPE, "num_clusters=16"]
 TEACHER = [*SHAPE, "average_layers=4", "num_masks=2"]
 VIEWS = ["contrast.view_seconds=0.4"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ssl_audio.alarm import CollapseError
 from ssl_audio.config import load_config
 from ssl_audio.errors import ConfigError
+from ssl_audio.objectives.decoders import TransformerDecoderConfig
 from ssl_audio.objectives.latent import LatentConfig, LatentObjective
 from ssl_audio.pretrain import PretrainConfig, pretrain
 from ssl_audio.transformer import Block, compile_blocks, recompute_blocks
@@ -20,7 +21,7 @@ from tests.ssl_audio.objectives.conftest import make_batch, make_encoder  # noqa
 from tests.ssl_audio.test_training import settings
 
 SHAPE = LatentConfig(
-    num_masks=2, average_layers=2, decoder_layers=1, decoder_dim=24, decoder_heads=2
+    num_masks=2, average_layers=2, decoder=TransformerDecoderConfig(layers=1, dim=24, heads=2)
 )
 OF_TORCH = pytest.mark.filterwarnings(
     "ignore::UserWarning:torch", "ignore::DeprecationWarning:torch"

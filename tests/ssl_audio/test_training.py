@@ -20,7 +20,7 @@ from tests.ssl_audio.launching import Launched, launch
 PROTOCOL = "synthetic-3/speakers6"
 SMALL = [
     "encoder.size=tiny",
-    "objective.decoder_layers=1",
+    "objective.decoder.layers=1",
     "data.crop_seconds=0.6",
     "train.batch_size=4",
     "train.max_steps=24",
@@ -31,7 +31,7 @@ SMALL = [
     "train.attention=eager",
 ]
 TWO_STEPS = ("train.max_steps=2", "train.save_every=1")
-SHAPE = ("objective.decoder_layers", "train.precision", "train.attention", "train.warmup_steps")
+SHAPE = ("objective.decoder.layers", "train.precision", "train.attention", "train.warmup_steps")
 
 
 def settings(prepared: Path, *more: str) -> list[str]:
@@ -217,7 +217,7 @@ def test_processes_that_do_not_find_each_other_are_refused(
         ("train.max_steps=0", "train.max_steps"),
         ("train.keep_checkpoints=0", "train.keep_checkpoints"),
         ("encoder.patch_size=[60,4]", "mel dividing n_mels = 64"),
-        ("objective.decoder_heads=5", "multiple of 2 x num_attention_heads"),
+        ("objective.decoder.heads=5", "multiple of 2 x num_attention_heads"),
         ("objective.mask_ratio=1", "objective.mask_ratio"),
         ("data.crop_seconds=40", "data.crop_seconds"),
         ("data.crop_seconds=-1", "data.crop_seconds"),

@@ -18,7 +18,7 @@ def run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("curves") / "joint"
     settings = ["objective.kind=joint", "objective.contrast.view_seconds=0.4"]
     settings += ["objective.prediction.kind=quantized", "objective.prediction.num_clusters=8"]
-    settings += ["objective.prediction.decoder_layers=1", "data.crop_seconds=0.6"]
+    settings += ["objective.prediction.decoder.layers=1", "data.crop_seconds=0.6"]
     settings += ["train.batch_size=4", "train.max_steps=6", "train.save_every=2"]
     settings += ["train.keep_checkpoints=9", "train.precision=float32", "train.attention=eager"]
     settings += ["train.warmup_steps=1", "train.lr=0.01", f"data.corpus={prepared}"]

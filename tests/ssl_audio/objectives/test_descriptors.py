@@ -3,6 +3,7 @@ import math
 import torch
 
 from ssl_audio.objectives.base import hear
+from ssl_audio.objectives.decoders import TransformerDecoderConfig
 from ssl_audio.objectives.descriptors import (
     DescriptorsConfig,
     DescriptorsObjective,
@@ -10,7 +11,7 @@ from ssl_audio.objectives.descriptors import (
 )
 from tests.ssl_audio.objectives.conftest import Batches, Encoders
 
-CONFIG = DescriptorsConfig(decoder_layers=1, decoder_dim=24, decoder_heads=2)
+CONFIG = DescriptorsConfig(decoder=TransformerDecoderConfig(layers=1, dim=24, heads=2))
 PLACES = {"pitch": [0], "periodicity": [1], "energy": [2, 3]}
 PLACES |= {"mfcc": list(range(4, 16)), "slopes": list(range(16, 28))}
 

@@ -8,6 +8,7 @@ import torch
 from ssl_audio.masking import Masked
 from ssl_audio.objectives.base import Heard
 from ssl_audio.objectives.contrastive import ContrastConfig, hear_two_views
+from ssl_audio.objectives.decoders import TransformerDecoderConfig
 from ssl_audio.objectives.descriptors import DescriptorsConfig
 from ssl_audio.objectives.joint import JointConfig, JointObjective
 from ssl_audio.objectives.masked import MaskedConfig
@@ -16,6 +17,7 @@ from tests.ssl_audio.objectives.test_contrastive import slow_nt_xent
 
 TEMPERATURE = 0.3
 MASKS = 3
+DECODER = TransformerDecoderConfig(layers=1, dim=24, heads=2)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
@@ -24,7 +26,7 @@ def test_loss_equals_the_slow_definition(
 ) -> None:
     """Every view under every mask by itself; two clips of the four are one recording."""
     config = JointConfig(
-        prediction=MaskedConfig(num_masks=MASKS, decoder_layers=1, decoder_dim=24, decoder_heads=2),
+        prediction=MaskedConfig(num_masks=MASKS, decoder=DECODER),
         contrast=ContrastConfig(view_seconds=0.6, temperature=TEMPERATURE, projection_dim=8),
         contrastive_weight=weight,
     )
@@ -70,11 +72,11 @@ def test_loss_equals_the_slow_definition(
 def test_it_pictures_what_its_prediction_reconstructs(
     make_encoder: Encoders, make_batch: Batches
 ) -> None:
-    small = {"decoder_layers": 1, "decoder_dim": 24, "decoder_heads": 2}
     batch = make_batch([30_000, 9_000], 30_000)
-    masked = JointObjective(make_encoder(), JointConfig(prediction=MaskedConfig(**small))).eval()
+    config = JointConfig(prediction=MaskedConfig(decoder=DECODER))
+    masked = JointObjective(make_encoder(), config).eval()
     picture, expected = masked.reconstruct(batch), masked.prediction.reconstruct(batch)
     assert picture is not None and expected is not None
     assert torch.equal(picture.reconstructed, expected.reconstructed)
-    descriptors = JointConfig(prediction=DescriptorsConfig(**small))
+    descriptors = JointConfig(prediction=DescriptorsConfig(decoder=DECODER))
     assert JointObjective(make_encoder(), descriptors).reconstruct(batch) is None

@@ -8,7 +8,7 @@ from ssl_audio.objectives.base import hear
 from ssl_audio.objectives.latent import LatentConfig, LatentObjective, ema_decay
 from tests.ssl_audio.objectives.conftest import Batches, Encoders
 
-SMALL = {"decoder_layers": 1, "decoder_dim": 24, "decoder_heads": 2, "average_layers": 2}
+SMALL = {"decoder": {"layers": 1, "dim": 24, "groups": 4}, "average_layers": 2}
 
 
 def build(encoders: Encoders, **settings: object) -> LatentObjective:

@@ -3,11 +3,12 @@ import math
 import torch
 
 from ssl_audio.objectives.base import hear
+from ssl_audio.objectives.decoders import TransformerDecoderConfig
 from ssl_audio.objectives.masked import MaskedConfig, MaskedObjective, normalise_patches
 from ssl_audio.objectives.prediction import mean_over_hidden
 from tests.ssl_audio.objectives.conftest import Batches, Encoders
 
-CONFIG = MaskedConfig(decoder_layers=1, decoder_dim=24, decoder_heads=2)
+CONFIG = MaskedConfig(decoder=TransformerDecoderConfig(layers=1, dim=24, heads=2))
 
 
 def slow_loss(objective: MaskedObjective, batch: dict[str, torch.Tensor]) -> float:

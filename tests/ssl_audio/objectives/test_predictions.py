@@ -13,10 +13,11 @@ from ssl_audio.objectives.base import hear
 from ssl_audio.objectives.masked import MaskedConfig, MaskedObjective
 from tests.ssl_audio.objectives.conftest import Batches, Encoders
 
-SMALL = {"decoder_layers": 1, "decoder_dim": 24, "decoder_heads": 2}
+SMALL = {"decoder": {"layers": 1, "dim": 24, "heads": 2}}
+CONVOLUTIONS = {"decoder": {"kind": "convolution", "layers": 2, "dim": 24, "groups": 4}}
 FORMS: dict[str, dict[str, Any]] = {
     "masked": {"kind": "masked", **SMALL},
-    "latent": {"kind": "latent", "average_layers": 2, "num_masks": 2, **SMALL},
+    "latent": {"kind": "latent", "average_layers": 2, "num_masks": 2, **CONVOLUTIONS},
     "quantized": {"kind": "quantized", "num_clusters": 8, **SMALL},
     "projected": {"kind": "quantized", "targets": "random_projection", **SMALL},
     "descriptors": {"kind": "descriptors", **SMALL},

@@ -15,7 +15,7 @@ from ssl_audio.objectives.quantized import (
 )
 from tests.ssl_audio.objectives.conftest import Batches, Encoders
 
-SMALL = {"decoder_layers": 1, "decoder_dim": 24, "decoder_heads": 2}
+SMALL = {"decoder": {"layers": 1, "dim": 24, "heads": 2}}
 
 
 def test_loss_equals_the_slow_definition(make_encoder: Encoders, make_batch: Batches) -> None:

@@ -1,0 +1,205 @@
+"""Light decoders: from the visible tokens to an answer at every place.
+
+Source: He et al. 2022 (MAE), section 3, for mask tokens and a few transformer blocks; Baevski et
+al. 2022 (data2vec 2.0), section 3.2 and its released code, for a stack of grouped convolutions with
+norms without weights. We differ: hidden places begin as a learnt token in both, and both know where
+a place is.
+"""
+
+from abc import abstractmethod
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Discriminator, Field, Tag, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ssl_audio.config import Variant, kind_or
+from ssl_audio.encoder import PatchedAudio
+from ssl_audio.encoder_config import AudioEncoderConfig
+from ssl_audio.masking import Masked
+from ssl_audio.patches import Grid, grid_positions
+from ssl_audio.transformer import Block, attention_bias
+
+
+class DecoderConfig(Variant):
+    """Size of a decoder.
+
+    Attributes:
+        dim: its width.
+        layers: blocks or convolutions.
+    """
+
+    dim: int = Field(default=192, gt=0)
+    layers: int = Field(default=2, gt=0)
+
+
+class TransformerDecoderConfig(DecoderConfig):
+    """Every place hears every other.
+
+    Attributes:
+        heads: attention heads of each block.
+    """
+
+    kind: Literal["transformer"] = "transformer"
+    heads: int = Field(default=3, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        AudioEncoderConfig(hidden_size=self.dim, num_attention_heads=self.heads)
+        return self
+
+
+class ConvolutionDecoderConfig(DecoderConfig):
+    """A place hears its neighbours, at a fraction of the operations.
+
+    Attributes:
+        kernel_size: places along time; along frequency too where the grid has several rows.
+        groups: of channels that are not mixed.
+    """
+
+    kind: Literal["convolution"] = "convolution"
+    layers: int = Field(default=4, gt=0)
+    kernel_size: int = Field(default=7, gt=0)
+    groups: int = Field(default=16, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.dim % self.groups or self.dim % 2:
+            raise ValueError(f"dim must be even and a multiple of groups, got {self.dim}")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
+        return self
+
+
+_Variants = (
+    Annotated[TransformerDecoderConfig, Tag("transformer")]
+    | Annotated[ConvolutionDecoderConfig, Tag("convolution")]
+)
+AnyDecoderConfig = Annotated[_Variants, Discriminator(kind_or("transformer"))]
+"""Of any decoder; a transformer unless ``kind`` says otherwise."""
+ConvolutionUnlessNamed = Annotated[_Variants, Discriminator(kind_or("convolution"))]
+"""Of any decoder; convolutions unless ``kind`` says otherwise."""
+
+
+class Decoder(nn.Module):
+    """Puts visible tokens in their places, lets places hear each other, answers at all of them.
+
+    Args:
+        encoder_config: of the encoder whose tokens come.
+        config: width.
+        target_dim: values of an answer.
+    """
+
+    def __init__(
+        self, encoder_config: AudioEncoderConfig, config: DecoderConfig, target_dim: int
+    ) -> None:
+        super().__init__()
+        self.dim = config.dim
+        self.embedding = nn.Linear(encoder_config.hidden_size, self.dim)
+        self.mask_token = nn.Parameter(torch.zeros(self.dim))
+        self.norm = nn.LayerNorm(self.dim, eps=encoder_config.layer_norm_eps)
+        self.prediction = nn.Linear(self.dim, target_dim)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    @abstractmethod
+    def mix(self, tokens: Tensor, audio: PatchedAudio) -> Tensor:
+        """(batch, num_patches, dim) of single places -> the same, each having heard others."""
+
+    def forward(self, tokens: Tensor, masked: Masked, audio: PatchedAudio) -> Tensor:
+        """(batch, num_kept, encoder dim) -> prediction (batch, num_patches, target_dim)."""
+        visible = self.embedding(tokens)
+        batch, num_patches = masked.mask.shape
+        full = self.mask_token.to(visible.dtype).expand(batch, num_patches, self.dim)
+        # Rows with fewer visible patches are filled up with hidden ones: those keep the mask token.
+        visible = torch.where(
+            masked.keep_padding_mask[:, :, None], self.mask_token.to(visible.dtype), visible
+        )
+        index = masked.ids_keep[:, :, None].expand(-1, -1, self.dim)
+        tokens = full.scatter(1, index, visible)
+        tokens = tokens + grid_positions(audio.grid, self.dim, tokens.device)
+        return self.prediction(self.norm(self.mix(tokens, audio)))
+
+
+class TransformerDecoder(Decoder):
+    """A few transformer blocks."""
+
+    def __init__(
+        self,
+        encoder_config: AudioEncoderConfig,
+        config: TransformerDecoderConfig,
+        target_dim: int,
+    ) -> None:
+        super().__init__(encoder_config, config, target_dim)
+        block_config = AudioEncoderConfig(
+            hidden_size=config.dim, num_attention_heads=config.heads
+        ).with_attention(encoder_config._attn_implementation or "sdpa")
+        self.blocks = nn.ModuleList(Block(block_config) for _ in range(config.layers))
+
+    def mix(self, tokens: Tensor, audio: PatchedAudio) -> Tensor:
+        """Through all blocks."""
+        bias = attention_bias(audio.padding_mask, tokens.dtype)
+        for block in self.blocks:
+            tokens = block(tokens, bias)
+        return tokens
+
+
+class ConvolutionDecoder(Decoder):
+    """A few grouped convolutions."""
+
+    def __init__(
+        self,
+        encoder_config: AudioEncoderConfig,
+        config: ConvolutionDecoderConfig,
+        target_dim: int,
+    ) -> None:
+        super().__init__(encoder_config, config, target_dim)
+        one_row = encoder_config.n_mels == encoder_config.patch_size[0]
+        self.layers = nn.ModuleList(
+            ConvolutionLayer(config, 1 if one_row else config.kernel_size)
+            for _ in range(config.layers)
+        )
+
+    def mix(self, tokens: Tensor, audio: PatchedAudio) -> Tensor:
+        """Through all layers; what lies beyond a clip's end is silent."""
+        for layer in self.layers:
+            tokens = layer(tokens.masked_fill(audio.padding_mask[:, :, None], 0.0), audio.grid)
+        return tokens
+
+
+class ConvolutionLayer(nn.Module):
+    """Convolution, norm, GELU, added to what came in.
+
+    Args:
+        config: size.
+        rows: of patches along frequency that a place hears.
+    """
+
+    def __init__(self, config: ConvolutionDecoderConfig, rows: int) -> None:
+        super().__init__()
+        kernel = (rows, config.kernel_size)
+        self.convolution = nn.Conv2d(
+            config.dim,
+            config.dim,
+            kernel,
+            padding=(kernel[0] // 2, kernel[1] // 2),
+            groups=config.groups,
+        )
+        self.norm = nn.LayerNorm(config.dim, elementwise_affine=False)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """(batch, num_patches, dim) -> the same shape."""
+        # Channels stay last in memory, which is how convolutions are fastest on a CPU.
+        picture = tokens.unflatten(1, (grid.freq_patches, grid.time_patches)).permute(0, 3, 1, 2)
+        heard = self.convolution(picture).permute(0, 2, 3, 1).flatten(1, 2)
+        return tokens + functional.gelu(self.norm(heard))
+
+
+def build_decoder(
+    encoder_config: AudioEncoderConfig, config: DecoderConfig, target_dim: int
+) -> Decoder:
+    """The decoder that a configuration describes."""
+    if isinstance(config, ConvolutionDecoderConfig):
+        return ConvolutionDecoder(encoder_config, config, target_dim)
+    assert isinstance(config, TransformerDecoderConfig)
+    return TransformerDecoder(encoder_config, config, target_dim)
