@@ -101,8 +101,11 @@ def _read_recipe(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 def _merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in difference.items():
-        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if nested else value
+        known = merged.get(key)
+        if isinstance(known, str):
+            known = {"kind": known}
+        nested = isinstance(value, dict) and isinstance(known, dict)
+        merged[key] = _merge(known or {}, value) if nested else value
     return merged
 
 
@@ -119,6 +122,8 @@ def _set(values: dict[str, Any], item: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         inner = values.setdefault(parent, {})
+        if isinstance(inner, str):  # the name of a variant, of which more is said now
+            inner = values[parent] = {"kind": inner}
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {item}: {parent} is a value ({inner!r}), not a section")
         values = inner

@@ -232,9 +232,13 @@ def _refuse_other_run(now: dict[str, Any], then: dict[str, Any]) -> None:
         is_free = section in FREE_SECTIONS or name in FREE_TO_CHANGE
         if not is_free and now.get(key) != then.get(key):
             raise UserError(
-                f"can't resume: {key} was {then.get(key)!r} and is now {now.get(key)!r}; "
-                "use the same value or another --output"
+                f"can't resume: {key} was {_say(then, key)} and is now {_say(now, key)}; go on "
+                "with the same settings and version, or give another --output"
             )
+
+
+def _say(values: dict[str, Any], key: str) -> str:
+    return repr(values[key]) if key in values else "not there"
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -85,12 +85,12 @@ def compile_blocks(module: nn.Module) -> None:
         block.compile()
 
 
-def _learning_blocks(module: nn.Module) -> list[Block]:
+def _learning_blocks(module: nn.Module) -> list[nn.Module]:
     """Not those of a teacher, which has no backward pass."""
     return [
         block
         for block in module.modules()
-        if isinstance(block, Block) and next(block.parameters()).requires_grad
+        if isinstance(block, GradientCheckpointingLayer) and next(block.parameters()).requires_grad
     ]
 
 

@@ -24,15 +24,14 @@ from benchmarks.statistics import (
     spread_over_folds,
 )
 from benchmarks.systems.logmel_statistics import log_mel_statistics
-from ssl_audio.build import build_encoder
+from ssl_audio.build import EncoderSettings, build_encoder
 from ssl_audio.checkpoint import list_checkpoints, load_checkpoint
 from ssl_audio.config import build_config
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.protocols import OpenProtocol, open_protocol
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.errors import UserError
-from ssl_audio.pool import open_pool
-from ssl_audio.pretrain import PretrainConfig
+from ssl_audio.pool import PoolConfig, open_pool
 from ssl_audio.probes import Floats, ProbeName, embed_levels, probe, rank_me
 from ssl_audio.progress import with_progress
 from ssl_audio.run_record import code_sha256, git_commit, read_run_record, write_run_record
@@ -243,10 +242,12 @@ def open_state(run: str, folder: Path, step: int) -> State:
         UserError: the run is not finished, or has no such checkpoint.
     """
     record = read_run_record(folder)
-    config = build_config(PretrainConfig, record["config"])
-    pool = open_pool(config.data)
-    torch.manual_seed(config.train.seed)
-    shape = config.encoder.build_config()
+    # Runs of earlier versions are read too, so only what is needed must be known today.
+    values = record["config"]
+    pool = open_pool(build_config(PoolConfig, values["data"]))
+    seed = int(values["train"]["seed"])
+    torch.manual_seed(seed)
+    shape = build_config(EncoderSettings, values["encoder"]).build_config()
     encoder = build_encoder(shape, "sdpa", pool.corpus, pool.indices)
     spent = 0.0
     if step:
@@ -258,6 +259,5 @@ def open_state(run: str, folder: Path, step: int) -> State:
         }
         encoder.load_state_dict(own)
         spent = weights.state["train"]["processor_seconds"]
-    kind = config.objective.kind
-    about = Reading(run, kind, config.train.seed, step, spent, "", 0, "")
+    about = Reading(run, values["objective"]["kind"], seed, step, spent, "", 0, "")
     return State(about, encoder)

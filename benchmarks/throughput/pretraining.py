@@ -96,7 +96,7 @@ def list_systems(
     ours = MaskedConfig()
     half: Precision = "bfloat16"
     single: Precision = "float32"
-    visible = round(scale.num_patches * (1 - ours.mask_ratio))
+    visible = round(scale.num_patches * (1 - ours.mask_ratio))  # as shipped too
     rows = [
         beside(precision=half),
         _compiled(beside(precision=half)),
@@ -104,10 +104,9 @@ def list_systems(
     ]
     for precision in (half, single):
         short = "bf16" if precision == half else "f32"
-        for decoder, which in ((TransformerDecoderConfig(), "our decoder"), (None, "as shipped")):
-            built = build_vit_mae(
-                shape, decoder, ours.mask_ratio, batch_size, scale.patches_a_side, device
-            )
+        like_ours = (TransformerDecoderConfig(), ours.mask_ratio)
+        for (decoder, ratio), which in ((like_ours, "our decoder"), ((None, None), "as shipped")):
+            built = build_vit_mae(shape, decoder, ratio, batch_size, scale.patches_a_side, device)
             name = f"ViTMAE, {which}, {short}"
             rows.append(_rival(name, *built, batch_size, scale, visible, precision, device))
         built = build_wav2vec2(shape, batch_size, scale.picture_seconds, device)

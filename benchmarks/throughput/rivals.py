@@ -34,7 +34,7 @@ Loss = Callable[[], Tensor]
 def build_vit_mae(
     shape: AudioEncoderConfig,
     decoder: TransformerDecoderConfig | None,
-    mask_ratio: float,
+    mask_ratio: float | None,
     batch_size: int,
     patches_a_side: int,
     device: torch.device,
@@ -43,8 +43,8 @@ def build_vit_mae(
 
     Args:
         shape: width, depth and heads of the encoder.
-        decoder: size of the decoder; None is as shipped (8 blocks of 512).
-        mask_ratio: share of hidden patches.
+        decoder: its size; None is as shipped (8 blocks of 512).
+        mask_ratio: share of hidden patches; None is as shipped (three quarters).
         batch_size: pictures.
         patches_a_side: of a picture.
         device: of weights and pictures.
@@ -58,6 +58,8 @@ def build_vit_mae(
             "decoder_num_attention_heads": decoder.heads,
             "decoder_intermediate_size": 4 * decoder.dim,
         }
+    if mask_ratio is not None:
+        sizes["mask_ratio"] = mask_ratio
     config = ViTMAEConfig(
         hidden_size=shape.hidden_size,
         num_hidden_layers=shape.num_hidden_layers,
@@ -67,7 +69,6 @@ def build_vit_mae(
         patch_size=PATCH_SIDE,
         num_channels=1,
         norm_pix_loss=True,
-        mask_ratio=mask_ratio,
         **sizes,
     )
     model = ViTMAEForPreTraining(config).train().to(device)

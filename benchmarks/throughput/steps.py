@@ -32,10 +32,21 @@ from ssl_audio.run_record import git_commit, processor_name
 LONGEST = 10**6
 
 
-def _count_convolution_backward(grad: Any, x: Any, weight: Any, *rest: Any, **_: Any) -> int:
-    *_ignored, output_mask = rest
-    transposed = rest[4]
-    return sum(output_mask[:2]) * conv_flop_count(x, weight, grad, transposed)
+def _count_convolution_backward(
+    grad: Any,
+    audio: Any,
+    weight: Any,
+    bias_sizes: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+    output_mask: Sequence[bool],
+    **_: Any,
+) -> int:
+    return sum(output_mask[:2]) * conv_flop_count(audio, weight, grad, transposed)
 
 
 OPERATIONS: dict[Any, Callable[..., int]] = {

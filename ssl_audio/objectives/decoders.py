@@ -1,18 +1,21 @@
 """Light decoders: from the visible tokens to an answer at every place.
 
-Source: He et al. 2022 (MAE), section 3, for mask tokens and a few transformer blocks; Baevski et
-al. 2022 (data2vec 2.0), section 3.2 and its released code, for a stack of grouped convolutions with
-norms without weights. We differ: hidden places begin as a learnt token in both, and both know where
-a place is.
+Source: He et al. 2022 (MAE), section 3, for mask tokens, positions and a few transformer blocks;
+Baevski et al. 2022 (data2vec 2.0), section 3.2 and its released code, for residual grouped
+convolutions, each with a norm without weights and GELU. We differ from the latter: hidden places
+begin as a learnt token and not as noise, places have positions, a linear layer comes before the
+first convolution and a norm before the answer, nothing is dropped, and padding is not heard.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Annotated, Literal, Self
 
 import torch
+from einops import rearrange
 from pydantic import Discriminator, Field, Tag, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ssl_audio.config import Variant, kind_or
 from ssl_audio.encoder import PatchedAudio
@@ -46,12 +49,17 @@ class TransformerDecoderConfig(DecoderConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        AudioEncoderConfig(hidden_size=self.dim, num_attention_heads=self.heads)
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim must be a multiple of 2 x heads = {2 * self.heads}")
         return self
 
 
 class ConvolutionDecoderConfig(DecoderConfig):
     """A place hears its neighbours, at a fraction of the operations.
+
+    A hidden place with nothing visible within ``layers`` times half a kernel, 12 places by default,
+    can only be told by its position: of three quarters hidden in inverse blocks of 5 that are some
+    17 % at 3 s, in random places .2 %.
 
     Attributes:
         kernel_size: places along time; along frequency too where the grid has several rows.
@@ -65,10 +73,10 @@ class ConvolutionDecoderConfig(DecoderConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.dim % self.groups or self.dim % 2:
-            raise ValueError(f"dim must be even and a multiple of groups, got {self.dim}")
+        if self.dim % self.groups or self.dim % 4:
+            raise ValueError(f"dim must be a multiple of 4 and of groups = {self.groups}")
         if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
+            raise ValueError("kernel_size must be odd")
         return self
 
 
@@ -82,7 +90,7 @@ ConvolutionUnlessNamed = Annotated[_Variants, Discriminator(kind_or("convolution
 """Of any decoder; convolutions unless ``kind`` says otherwise."""
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module, ABC):
     """Puts visible tokens in their places, lets places hear each other, answers at all of them.
 
     Args:
@@ -118,7 +126,9 @@ class Decoder(nn.Module):
         index = masked.ids_keep[:, :, None].expand(-1, -1, self.dim)
         tokens = full.scatter(1, index, visible)
         tokens = tokens + grid_positions(audio.grid, self.dim, tokens.device)
-        return self.prediction(self.norm(self.mix(tokens, audio)))
+        mixed = self.mix(tokens, audio)
+        # Under FSDP2 in bfloat16 weights are narrower than what positions made of the tokens.
+        return self.prediction(self.norm(mixed.to(self.norm.weight.dtype)))
 
 
 class TransformerDecoder(Decoder):
@@ -155,19 +165,19 @@ class ConvolutionDecoder(Decoder):
     ) -> None:
         super().__init__(encoder_config, config, target_dim)
         one_row = encoder_config.n_mels == encoder_config.patch_size[0]
-        self.layers = nn.ModuleList(
-            ConvolutionLayer(config, 1 if one_row else config.kernel_size)
+        self.blocks = nn.ModuleList(
+            ConvolutionBlock(config, 1 if one_row else config.kernel_size)
             for _ in range(config.layers)
         )
 
     def mix(self, tokens: Tensor, audio: PatchedAudio) -> Tensor:
-        """Through all layers; what lies beyond a clip's end is silent."""
-        for layer in self.layers:
-            tokens = layer(tokens.masked_fill(audio.padding_mask[:, :, None], 0.0), audio.grid)
+        """Through all blocks; what lies beyond a clip's end is silent."""
+        for block in self.blocks:
+            tokens = block(tokens.masked_fill(audio.padding_mask[:, :, None], 0.0), audio.grid)
         return tokens
 
 
-class ConvolutionLayer(nn.Module):
+class ConvolutionBlock(GradientCheckpointingLayer):
     """Convolution, norm, GELU, added to what came in.
 
     Args:
@@ -190,8 +200,10 @@ class ConvolutionLayer(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         """(batch, num_patches, dim) -> the same shape."""
         # Channels stay last in memory, which is how convolutions are fastest on a CPU.
-        picture = tokens.unflatten(1, (grid.freq_patches, grid.time_patches)).permute(0, 3, 1, 2)
-        heard = self.convolution(picture).permute(0, 2, 3, 1).flatten(1, 2)
+        picture = rearrange(
+            tokens, "batch (freq time) dim -> batch dim freq time", freq=grid.freq_patches
+        )
+        heard = rearrange(self.convolution(picture), "batch dim freq time -> batch (freq time) dim")
         return tokens + functional.gelu(self.norm(heard))
 
 

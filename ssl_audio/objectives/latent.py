@@ -3,8 +3,8 @@
 Source: Baevski et al. 2022 (data2vec 2.0), sections 3.1 to 3.3, for a teacher that hears the whole
 clip once for several masks, and targets averaged over normalised layers; Chen et al. 2024 (EAT),
 section 3.2, for the utterance loss on the cls token. We differ: the teacher's pace is a share of
-the run, layers are taken with their residual stream, and the utterance target is standardised over
-the batch.
+the run, layers are taken with their residual stream, the utterance target is standardised over the
+batch, and the decoder differs as ``decoders`` says.
 """
 
 import copy

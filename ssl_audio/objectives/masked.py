@@ -2,9 +2,9 @@
 
 Source: the idea of Huang et al. 2022, "Masked Autoencoders that Listen" (AudioMAE), sections 3.1
 to 3.3: the encoder sees the visible patches only, a light decoder predicts the hidden ones, targets
-are normalised patch by patch. We differ: full-band patches of 40 ms by default, a decoder with
-global attention, clips of any length with padding that counts nowhere, and a loss averaged clip by
-clip.
+are normalised patch by patch. We differ: full-band patches of 40 ms and a decoder with global
+attention by default, clips of any length with padding that counts nowhere, and a loss averaged clip
+by clip.
 """
 
 from typing import Literal

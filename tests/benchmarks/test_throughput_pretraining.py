@@ -127,7 +127,7 @@ def test_groups_of_a_convolution_are_counted_in_both_directions(groups: int) -> 
 def test_vit_mae_gets_as_many_patches_as_ours(
     decoder: TransformerDecoderConfig | None, scale: Scale
 ) -> None:
-    model, loss = build_vit_mae(SHAPE, decoder, 0.75, 2, scale.patches_a_side, CPU)
+    model, loss = build_vit_mae(SHAPE, decoder, None, 2, scale.patches_a_side, CPU)
     patches = model.vit.embeddings.patch_embeddings.num_patches
     assert patches == round(25 * scale.picture_seconds) == (81 if scale is ON_CPU else 256)
     assert model.config.patch_size**2 * model.config.num_channels == 64 * 4

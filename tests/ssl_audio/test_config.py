@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from ssl_audio.config import Config, dump_config, load_config
+from ssl_audio.config import Config, Variant, dump_config, load_config
 from ssl_audio.errors import ConfigError
 
 
@@ -12,9 +12,15 @@ class Inner(Config):
     steps: int = Field(default=3, ge=1)
 
 
+class Kind(Variant):
+    kind: str = "usual"
+    size: int = 1
+
+
 class Outer(Config):
     name: str = "a"
     inner: Inner = Inner()
+    variant: Kind = Kind()
 
 
 def test_recipe_includes_and_overrides_apply_in_order(tmp_path: Path) -> None:
@@ -22,6 +28,15 @@ def test_recipe_includes_and_overrides_apply_in_order(tmp_path: Path) -> None:
     (tmp_path / "child.yaml").write_text("include: base.yaml\ninner: {steps: 7}\n")
     config = load_config(Outer, tmp_path / "child.yaml", ["inner.lr=2e-4"])
     assert config == Outer(name="base", inner=Inner(lr=2e-4, steps=7))
+
+
+def test_more_can_be_said_of_a_variant_that_was_only_named(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("variant: other\n")
+    (tmp_path / "child.yaml").write_text("include: base.yaml\nvariant: {size: 2}\n")
+    expected = Kind(kind="other", size=2)
+    assert load_config(Outer, tmp_path / "child.yaml").variant == expected
+    assert load_config(Outer, tmp_path / "base.yaml", ["variant.size=2"]).variant == expected
+    assert load_config(Outer, None, ["variant=other", "variant.size=2"]).variant == expected
 
 
 def test_dump_reads_back_equal(tmp_path: Path) -> None:

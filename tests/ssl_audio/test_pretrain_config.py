@@ -5,6 +5,7 @@ import pytest
 from ssl_audio.config import load_config
 from ssl_audio.errors import ConfigError
 from ssl_audio.objectives.contrastive import ContrastiveConfig
+from ssl_audio.objectives.decoders import ConvolutionDecoderConfig, TransformerDecoderConfig
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.pretrain import PretrainConfig
 
@@ -19,6 +20,25 @@ def test_masked_unless_the_kind_says_otherwise():
     assert load_config(PretrainConfig, None, settings).objective == ContrastiveConfig(
         temperature=0.2
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["kind=masked"], TransformerDecoderConfig()),
+        (["kind=latent"], ConvolutionDecoderConfig()),
+        (["kind=latent", "decoder.layers=1"], ConvolutionDecoderConfig(layers=1)),
+        (["kind=latent", "decoder=transformer"], TransformerDecoderConfig()),
+        (["kind=quantized", "decoder.kind=convolution"], ConvolutionDecoderConfig()),
+        (["kind=joint", "prediction.kind=latent"], ConvolutionDecoderConfig()),
+        (["kind=joint", "prediction.decoder.heads=6"], TransformerDecoderConfig(heads=6)),
+    ],
+)
+def test_decoders_are_transformers_but_for_latent(settings, expected):
+    objective = load_config(
+        PretrainConfig, None, [CORPUS, *(f"objective.{item}" for item in settings)]
+    ).objective
+    assert getattr(objective, "prediction", objective).decoder == expected
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,21 @@ from torch import Tensor, nn
 from ssl_audio.alarm import CollapseError
 from ssl_audio.config import load_config
 from ssl_audio.errors import ConfigError
-from ssl_audio.objectives.decoders import TransformerDecoderConfig
+from ssl_audio.objectives.decoders import (
+    ConvolutionBlock,
+    ConvolutionDecoderConfig,
+    TransformerDecoderConfig,
+)
 from ssl_audio.objectives.latent import LatentConfig, LatentObjective
 from ssl_audio.pretrain import PretrainConfig, pretrain
 from ssl_audio.transformer import Block, compile_blocks, recompute_blocks
 from tests.ssl_audio.objectives.conftest import make_batch, make_encoder  # noqa: F401
 from tests.ssl_audio.test_training import settings
 
-SHAPE = LatentConfig(
-    num_masks=2, average_layers=2, decoder=TransformerDecoderConfig(layers=1, dim=24, heads=2)
-)
+DECODERS = [
+    TransformerDecoderConfig(layers=1, dim=24, heads=2),
+    ConvolutionDecoderConfig(layers=1, dim=24, groups=4),
+]
 OF_TORCH = pytest.mark.filterwarnings(
     "ignore::UserWarning:torch", "ignore::DeprecationWarning:torch"
 )
@@ -30,13 +35,14 @@ OF_TORCH = pytest.mark.filterwarnings(
 Step = Callable[[Callable[[nn.Module], None]], tuple[Tensor, dict[str, Tensor]]]
 
 
-@pytest.fixture
-def step(make_encoder, make_batch) -> Step:  # noqa: F811
-    """Loss and gradients of one batch, after a change to the module."""
+@pytest.fixture(params=DECODERS, ids=lambda decoder: decoder.kind)
+def step(request, make_encoder, make_batch) -> Step:  # noqa: F811
+    """Loss and gradients of one batch, after a change to the module; with either decoder."""
+    config = LatentConfig(num_masks=2, average_layers=2, decoder=request.param)
 
     def run(change: Callable[[nn.Module], None]) -> tuple[Tensor, dict[str, Tensor]]:
         torch.manual_seed(0)
-        objective = LatentObjective(make_encoder(), SHAPE).train()
+        objective = LatentObjective(make_encoder(), config).train()
         change(objective)
         loss = objective(make_batch([16_000, 9_000, 16_000], 16_000)).loss
         loss.backward()
@@ -53,8 +59,9 @@ def test_recomputing_blocks_changes_no_gradient(step: Step) -> None:
     def count(module: nn.Module) -> None:
         recompute_blocks(module)
         for block in module.modules():
-            if isinstance(block, Block):
-                block.mlp_norm.register_forward_hook(lambda *_: calls.append(1))
+            if isinstance(block, Block | ConvolutionBlock):
+                last = block.mlp_norm if isinstance(block, Block) else block.norm
+                last.register_forward_hook(lambda *_: calls.append(1))
 
     loss, gradients = step(count)
     # Two blocks of the encoder and one of the decoder run twice, two of the teacher once.

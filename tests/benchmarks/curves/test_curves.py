@@ -1,3 +1,5 @@
+import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,6 +37,15 @@ def test_a_state_is_the_encoder_of_its_step(run: Path) -> None:
     assert not any((a == b).all() for a, b in pairwise(weights))
     spent = [state.about.processor_seconds for state in states.values()]
     assert spent[0] == 0 and spent[1] < spent[2]
+
+
+def test_a_run_of_another_version_is_read(run: Path, tmp_path: Path) -> None:
+    older = shutil.copytree(run, tmp_path / "older")
+    record = json.loads((older / "run.json").read_text())
+    record["config"]["objective"] = {"kind": "joint", "of_old": 1}
+    (older / "run.json").write_text(json.dumps(record))
+    now, then = (open_state("joint", folder, 6) for folder in (run, older))
+    assert now.about == then.about
 
 
 def test_readings_and_picture(run: Path, prepared: Path, tmp_path: Path, monkeypatch) -> None:

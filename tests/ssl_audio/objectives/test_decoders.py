@@ -16,7 +16,7 @@ ONE_ROW, FOUR_ROWS = (64, 4), (16, 16)
 
 def slow_layers(decoder: ConvolutionDecoder, tokens: Tensor, grid: Grid, columns: int) -> Tensor:
     """One clip of so many columns: place by place, channel by channel, neighbour by neighbour."""
-    for layer in decoder.layers:
+    for layer in decoder.blocks:
         weight, bias = layer.convolution.weight, layer.convolution.bias
         assert bias is not None
         channels, of_group, rows, width = weight.shape
@@ -52,6 +52,8 @@ def test_convolutions_equal_the_slow_definition(patch_size: tuple[int, int]) -> 
     shape = AudioEncoderConfig(hidden_size=24, num_hidden_layers=1, patch_size=patch_size)
     decoder = ConvolutionDecoder(shape, CONFIG, target_dim=5).eval()
     grid = Grid(64 // patch_size[0], 5)
+    sizes = [tuple(block.convolution.weight.shape) for block in decoder.blocks]
+    assert sizes == [(8, 4, 1 if grid.freq_patches == 1 else 3, 3)] * 2
     tokens = torch.randn(2, grid.num_patches, CONFIG.dim)
     columns = torch.tensor([5, 3])
     padding = (torch.arange(5) >= columns[:, None]).repeat(1, grid.freq_patches)
@@ -69,7 +71,7 @@ def test_a_hidden_place_begins_as_the_mask_token_wherever_it_is() -> None:
     shape = AudioEncoderConfig(hidden_size=24, num_hidden_layers=1, num_attention_heads=2)
     encoder = AudioEncoder(shape).eval()
     decoder = ConvolutionDecoder(shape, CONFIG, target_dim=5).eval()
-    for layer in decoder.layers:
+    for layer in decoder.blocks:
         torch.nn.init.zeros_(layer.convolution.weight)
     audio = encoder.patch_audio(0.1 * torch.randn(2, 16_000))
     masked = draw_masks(
@@ -87,7 +89,8 @@ def test_a_hidden_place_begins_as_the_mask_token_wherever_it_is() -> None:
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"dim": 20}, "multiple of groups"),
+        ({"dim": 20}, "multiple of 4 and of groups = 16"),
+        ({"dim": 18, "groups": 2}, "multiple of 4"),
         ({"kernel_size": 4}, "odd"),
         ({"layers": 0}, "greater than 0"),
     ],
