@@ -239,7 +239,10 @@ def _look(
 def _forward_backward(
     wrapped: nn.Module, batch: Any, accumulation: int, accelerator: Accelerator
 ) -> StepOutput:
-    output: StepOutput = wrapped(batch)
+    half = accelerator.mixed_precision == "bf16"
+    # accelerate does so too, but not under FSDP2.
+    with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=half):
+        output: StepOutput = wrapped(batch)
     accelerator.backward(output.loss / accumulation)
     return output
 

@@ -45,6 +45,23 @@ def test_two_shards_are_one_process(name: str, prepared: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("decoder", ["transformer", "convolution"])
+def test_shards_learn_in_bfloat16_too(decoder: str, prepared: Path, tmp_path: Path) -> None:
+    own = [f"objective.{item}" for item in [*OBJECTIVES["latent"], f"decoder.kind={decoder}"]]
+    own += ["train.precision=bfloat16", "train.max_steps=8", "train.log_every=8"]
+    losses = []
+    for count, how in ((1, {}), (2, FSDP2)):
+        output = tmp_path / str(count)
+        sets = [*own, f"train.batch_size={8 // count}"]
+        run = launch(arguments(prepared, output, *sets), tmp_path / "log", count, how)
+        assert run.wait() == [0] * count, run.said()
+        lines = (output / "metrics.jsonl").read_text().splitlines()
+        losses += [line["loss"] for line in map(json.loads, lines) if "loss" in line]
+    assert len(losses) == 2 and losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_sharded_run_that_was_asked_to_stop_resumes_exactly(
     prepared: Path, tmp_path: Path
 ) -> None:
