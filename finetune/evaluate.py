@@ -1,5 +1,6 @@
 """Predictions of a classifier on prepared clips, and what they are worth."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +145,8 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
     for name, value in scores.items():
         print(f"{name:20} {value:.4f}")
     print(f"{'clips':20} {len(indices)}")
+    if fold is None:
+        _report_left_out(corpus, indices)
     clips = [corpus.clips[index] for index in indices]
     for line in _describe_groups(classifier, labels, clips, probabilities):
         print(line)
@@ -216,6 +219,16 @@ def _describe_groups(
     yield f"{'risk-coverage area':20} {area:.4f}"
     speakers, genders = [clip.speaker for clip in clips], [clip.gender for clip in clips]
     yield from score_groups(truth, probabilities, speakers, genders, labels.classes).describe()
+
+
+def _report_left_out(corpus: PreparedCorpus, indices: Indices) -> None:
+    """Clips whose labels are not the model's are not scored: says how many, and which labels."""
+    scored = set(indices.tolist())
+    names = ("+".join(clip.emotions) for i, clip in enumerate(corpus.clips) if i not in scored)
+    left_out = Counter(name for name in names if name)
+    if left_out:
+        labels = ", ".join(f"{name} {count}" for name, count in left_out.most_common())
+        print(f"{'not scored':20} {left_out.total()} with labels that it does not tell: {labels}")
 
 
 def _choose_clips(

@@ -99,7 +99,11 @@ class FineTuning(nn.Module):
         masked = random_mask(noise, self.config.token_drop, audio.padding_mask)
         embedding = self.classifier.embed_patches(audio, masked)
         logits = self.classifier.judge(embedding, windows)
-        accuracy = (logits.argmax(1) == targets.argmax(1)).float().mean()
+        if self.classifier.head.exclusive:
+            right = logits.argmax(1) == targets.argmax(1)
+        else:
+            right = (logits > 0) == (targets > 0.5)
+        accuracy = right.float().mean()
         return StepOutput(self.loss(logits, targets), {"training_accuracy": accuracy.detach()})
 
     def after_step(self, step: int, max_steps: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
+from einops import rearrange
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
@@ -20,6 +21,7 @@ from ssl_audio.optim import layer_decay_groups
 from ssl_audio.probes import build_regression
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Classifier = TypeVar("Classifier", bound=nn.Module)
 
@@ -179,7 +181,8 @@ def fit_head(
     Args:
         head: of any kind.
         embeddings: (judged, dim) float32.
-        targets: (clips, classes) float32; of soft ones, the likelier side counts.
+        targets: (clips, classes) float32; a clip of several answers teaches each of them with its
+            share.
         of_clip: (judged,) int64, the row of ``targets`` that each is told by; None: its own.
 
     Source: for windows, Carbonneau et al. 2018, "Multiple instance learning: A survey", section 3
@@ -192,7 +195,7 @@ def fit_head(
     standardised = scaler.transform(embeddings)
     parts = [
         _fit_probe(standardised, answers[of_clip], outputs, shares)
-        for answers, outputs in _questions(head, targets)
+        for answers, outputs in _questions(head, targets.astype(np.float64))
     ]
     weights = np.concatenate(parts)
     with torch.no_grad():
@@ -203,24 +206,30 @@ def fit_head(
         head.linear.bias.copy_(torch.from_numpy(weights[:, -1]))
 
 
-def _questions(head: Head, targets: Floats) -> list[tuple[Indices, int]]:
-    """What each part of the head's outputs tells of the clips, and how many outputs it has."""
+def _questions(head: Head, targets: Doubles) -> list[tuple[Doubles, int]]:
+    """What each part of the head's outputs tells of the clips, and how many outputs it has.
+
+    Returns:
+        (clips, answers) shares of the answers, which sum to one, and the number of outputs.
+    """
     if not head.exclusive:
-        return [(column.astype(np.int64), 1) for column in (targets >= 0.5).T]
-    best = targets.argmax(1)
+        return [(np.stack([1 - column, column], axis=1), 1) for column in targets.T]
     if not isinstance(head, GenderEmotionHead):
-        return [(best, targets.shape[1])]
-    num_emotions = targets.shape[1] // len(GENDERS)
-    return [(best // num_emotions, len(GENDERS)), (best % num_emotions, num_emotions)]
+        return [(targets, targets.shape[1])]
+    pairs = rearrange(targets, "clip (gender emotion) -> clip gender emotion", gender=len(GENDERS))
+    return [(pairs.sum(2), len(GENDERS)), (pairs.sum(1), pairs.shape[2])]
 
 
 def _fit_probe(
-    embeddings: Floats, answers: Indices, num_outputs: int, sample_weight: npt.NDArray[np.float64]
+    embeddings: Floats, shares: Doubles, num_outputs: int, sample_weight: Doubles
 ) -> Floats:
     """(num_outputs, dim + 1) weights and, last, the constant; one output is the logit of 1.
 
-    An answer that no clip has gets a constant that makes it improbable.
+    A clip counts for each of its answers with its (clips, answers) share. An answer that no clip
+    has gets a constant that makes it improbable.
     """
+    rows, answers = np.nonzero(shares)
+    embeddings, sample_weight = embeddings[rows], sample_weight[rows] * shares[rows, answers]
     weights = np.zeros((num_outputs, embeddings.shape[1] + 1), np.float32)
     weights[:, -1] = -_IMPROBABLE
     present = np.unique(answers)

@@ -1,5 +1,6 @@
 """Fine-tuning on one fold: a model, its one test, and the record of both."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,10 @@ def _open_material(
         return material
     votes = read_votes(config.data.votes, folds.classes)
     clips = [corpus.clips[index] for index in material.training]
-    if not any(clip.clip_id in votes for clip in clips):
+    voted = sum(clip.clip_id in votes for clip in clips)
+    if not voted:
         raise ConfigError(f"{config.data.votes} names no training clip, e.g. {clips[0].clip_id}")
+    print(f"votes for {voted} of {len(clips)} training clips", file=sys.stderr)
     return replace(material, soft_targets=put_votes(material.targets, clips, votes, labels))
 
 

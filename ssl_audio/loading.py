@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from ssl_audio.errors import UserError
@@ -50,7 +51,7 @@ def load_model(model_class: type[Model], folder: Path, attention: str | None = N
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{folder} can't be loaded: {error}") from None
     model, info = answer
     wrong = {kind: sorted(map(str, keys)) for kind, keys in info.items() if keys}

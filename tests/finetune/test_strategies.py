@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.preprocessing import StandardScaler
 
 from finetune.config import ClassifierConfig, FullConfig, LoraConfig
 from finetune.evaluate import load_classifier, predict_clips
@@ -26,7 +27,7 @@ from finetune.train import finetune as run_finetune
 from ssl_audio.config import build_config
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import ConfigError
-from ssl_audio.probes import build_linear_probe
+from ssl_audio.probes import build_linear_probe, build_regression
 from tests.finetune.building import build_classifier
 from tests.finetune.configuring import CLASSES, PROTOCOL, configure
 
@@ -67,6 +68,34 @@ def test_a_class_that_no_clip_has_is_improbable(kind: str) -> None:
     found = head.probabilities(head(torch.from_numpy(embeddings))).detach().numpy()
     assert found[:, 2].max() < 0.01
     assert ((found[:, 1] > found[:, 0]) == labels).mean() > 0.8
+
+
+@pytest.mark.parametrize("kind", ["single", "multilabel", "gender-emotion"])
+def test_a_vote_teaches_its_share(kind: str) -> None:
+    """Ten raters' shares teach what ten equal clips with one rater's answer each do."""
+    generator = np.random.default_rng(0)
+    classes = ("male_a", "male_b", "female_a", "female_b")
+    likely = generator.dirichlet([0.4] * 4, 30)
+    votes = np.stack([generator.multinomial(10, row) for row in likely])
+    embeddings = (generator.normal(size=(30, 5)) + votes[:, :1] * 0.2).astype(np.float32)
+    answers = np.concatenate([np.repeat(np.arange(4), row) for row in votes])
+    head = build_head(5, classes, {"kind": kind}).eval()
+    fit_head(head, embeddings, (votes / 10).astype(np.float32))
+    standardised = StandardScaler().fit_transform(embeddings)
+
+    def learn(answers: np.ndarray) -> np.ndarray:
+        ten = standardised.repeat(10, axis=0)
+        return build_regression().fit(ten, answers, np.full(300, 0.1)).predict_proba(standardised)
+
+    if kind == "single":
+        wanted = learn(answers)
+    elif kind == "multilabel":
+        wanted = np.stack([learn(answers == n)[:, 1] for n in range(4)], axis=1)
+    else:
+        gender, emotion = learn(answers // 2), learn(answers % 2)
+        wanted = (gender[:, :, None] * emotion[:, None, :]).reshape(30, 4)
+    found = head.probabilities(head(torch.from_numpy(embeddings))).detach().numpy()
+    assert np.abs(found - wanted).max() < 1e-3
 
 
 def test_windows_of_a_clip_weigh_together_what_a_whole_clip_does() -> None:
