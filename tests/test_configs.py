@@ -31,7 +31,7 @@ def test_pretraining_recipes_load(path: Path) -> None:
 def test_fine_tuning_recipes_load(path: Path) -> None:
     given = ["data.corpus=prepared", "data.folds=x/y", "encoder=pretrained"]
     config = load_config(FinetuneConfig, path, given)
-    says_the_default = path.stem in ("full", "gender_emotion_flat")
+    says_the_default = path.stem == "full"
     assert (load_config(FinetuneConfig, None, given) == config) == says_the_default
     assert path.stem in (config.strategy.kind, config.head.kind.replace("-", "_"), *VARIANTS)
 
