@@ -51,14 +51,7 @@ class StrategyConfig(Variant):
     """Settings of any strategy."""
 
     fits_head: ClassVar[bool] = False
-    """The head is fitted to the frozen encoder before anything else; what learns afterwards is kept
-    only if it is better than that by more than noise of the validation clips."""
-
-
-class FrozenConfig(StrategyConfig):
-    """Only the head learns."""
-
-    kind: Literal["frozen"] = "frozen"
+    """The head is fitted to the frozen encoder before anything else."""
 
 
 class ProbeConfig(StrategyConfig):
@@ -71,7 +64,25 @@ class ProbeConfig(StrategyConfig):
     fits_head: ClassVar[bool] = True
 
 
-class FullConfig(StrategyConfig):
+class LearningConfig(StrategyConfig):
+    """Settings of a strategy that takes steps.
+
+    Attributes:
+        keep_probe: what has learnt is kept only if it is better than a probe of the same encoder,
+            level and pooling by more than noise of the validation clips. From scratch only where
+            the head is fitted first.
+    """
+
+    keep_probe: bool = True
+
+
+class FrozenConfig(LearningConfig):
+    """Only the head learns."""
+
+    kind: Literal["frozen"] = "frozen"
+
+
+class FullConfig(LearningConfig):
     """Every weight learns.
 
     Attributes:
@@ -98,7 +109,7 @@ class HeadFirstConfig(FullConfig):
     fits_head: ClassVar[bool] = True
 
 
-class LoraConfig(StrategyConfig):
+class LoraConfig(LearningConfig):
     """The head is fitted; then it and low-rank changes of attention learn, merged in the end.
 
     Attributes:
@@ -221,6 +232,14 @@ class ClassifierConfig(Config):
         }
         for name in (name for name, asked in unused.items() if asked):
             raise ValueError(f"strategy probe takes no steps that could learn {name}: leave it out")
+
+    @property
+    def begins_as_probe(self) -> bool:
+        """The head is fitted before the first step, to learn on or to be compared with."""
+        strategy = self.strategy
+        if strategy.fits_head or not isinstance(strategy, LearningConfig):
+            return strategy.fits_head
+        return strategy.keep_probe and self.encoder is not None
 
     @property
     def layer_decay(self) -> float:

@@ -14,11 +14,11 @@ from transformers.utils import logging as transformers_logging
 from finetune.calibration import area_under_risk_coverage, is_sure, risk_coverage
 from finetune.events import score_timeline
 from finetune.group_scores import score_groups
+from finetune.heard import describe_heard, find_unheard
 from finetune.labels import LABEL_SPACES, LabelSpace
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.multilabel_metrics import f1_by_class
-from ssl_audio.data.corpora.joined import utterance_ids
-from ssl_audio.data.manifest import Clip, read_manifest
+from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.protocols import PROTOCOLS, open_protocol
 from ssl_audio.data.stream import whole_clips
@@ -26,9 +26,6 @@ from ssl_audio.errors import UserError
 from ssl_audio.loading import check_model_type, load_model
 from ssl_audio.objectives.base import to_float
 from ssl_audio.run_record import read_run_record
-
-TRAINING_CLIPS = "training.parquet"
-"""Manifest, beside a model, of the clips whose labels it learnt from or was chosen by."""
 
 VALIDATION_ANSWERS = "validation.parquet"
 """Beside a model, what it says of the clips by which it was chosen; rows of a predictions file."""
@@ -116,8 +113,8 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
 
     Of joined clips also how well it finds what is heard when, if ``utterances`` is the prepared
     corpus that they were made from; of a model that tells one class a clip only that, on all clips
-    of speakers of which it has heard nothing. Says how many of these clips the model learnt from:
-    then the scores are not honest ones.
+    of speakers of which it has heard nothing. Says what the model had heard of these clips and of
+    their speakers: the scores may not be honest ones.
 
     Raises:
         UserError: no model, no prepared corpus, or no clip with one of the model's classes.
@@ -126,6 +123,8 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
     config = classifier.config
     labels = LABEL_SPACES[config.task](tuple(config.classes))
     loaded = PreparedCorpus.load(prepared)
+    if utterances is not None:
+        _refuse_not_joined(loaded)
     if utterances is not None and classifier.head.exclusive:
         if config.task != "single" or fold is not None:
             raise UserError(
@@ -152,46 +151,21 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
         print(line)
     if utterances is not None:
         _print_events(score_timeline(classifier, corpus, PreparedCorpus.load(utterances), indices))
-    learnt = {clip.audio_sha256 for clip in read_manifest(model / TRAINING_CLIPS)}
-    num_learnt = sum(corpus.clips[index].audio_sha256 in learnt for index in indices)
-    if num_learnt:
-        print(f"not honest: the model learnt from, or was chosen by, {num_learnt} of these clips")
+    for line in describe_heard(model, clips):
+        print(line)
+
+
+def _refuse_not_joined(corpus: PreparedCorpus) -> None:
+    if not any(len(clip.emotions) > 1 for clip in corpus.clips):
+        raise UserError(
+            f"--utterances is for joined clips, of several emotions each; {corpus.root} has none: "
+            "give the corpus that ssl_audio prepare joined made as --input"
+        )
 
 
 def _print_events(events: Mapping[str, float]) -> None:
     for name, value in events.items():
         print(f"{name:20} {value:g}" if name.startswith("num_") else f"{name:20} {value:.4f}")
-
-
-def find_unheard(
-    model: Path, joined: PreparedCorpus, source: PreparedCorpus, classes: Sequence[str]
-) -> Indices:
-    """Joined clips of these classes whose speakers the model neither learnt from nor was chosen by.
-
-    Speakers of other corpora count as the same if they have the same name.
-
-    Returns:
-        (clips,) int64 positions in ``joined``.
-
-    Raises:
-        UserError: there are none.
-    """
-    learnt = read_manifest(model / TRAINING_CLIPS)
-    speakers = {clip.speaker for clip in learnt}
-    audio, names = ({getattr(c, n) for c in learnt} for n in ("audio_sha256", "clip_id"))
-    heard = {c.clip_id for c in source.clips if c.audio_sha256 in audio or c.clip_id in names}
-    is_unheard = [
-        clip.speaker not in speakers
-        and heard.isdisjoint(utterance_ids(clip))
-        and set(classes).issuperset(clip.emotions)
-        for clip in joined.clips
-    ]
-    if not any(is_unheard):
-        raise UserError(
-            f"{joined.root} has no clip of {', '.join(classes)} by a speaker of whom {model} has "
-            "heard nothing"
-        )
-    return np.flatnonzero(is_unheard)
 
 
 def _describe_groups(

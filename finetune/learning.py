@@ -1,5 +1,6 @@
 """Learning a classifier from labelled clips; the best step is chosen on validation clips."""
 
+import copy
 import shutil
 import time
 from collections.abc import Collection
@@ -23,19 +24,19 @@ from finetune.strategies import (
     embed_judged,
     fit_head,
     group_parameters,
+    look_at_probe,
     without_lora,
 )
 from finetune.trust import calibrate
 from ssl_audio.build import build_encoder
 from ssl_audio.checkpoint import write_folder
-from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.draws import Stream, uniform, view_keys
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.errors import UserError
 from ssl_audio.loading import check_model_type, load_model
 from ssl_audio.masking import random_mask
-from ssl_audio.measuring import Evaluation, FirstLook
+from ssl_audio.measuring import Evaluation
 from ssl_audio.objectives.base import StepOutput, to_float
 from ssl_audio.probes import embed_levels, score_between
 from ssl_audio.session import Session
@@ -137,12 +138,10 @@ def learn(
     """
     started = time.monotonic()
     torch.manual_seed(config.train.seed)
-    _refuse_unheard_ends(config, crop_seconds, material)
-    if config.strategy.kind != "probe":  # which hears whole clips
-        _refuse_labels_outside_crops(crop_seconds, material)
     classifier = _build_classifier(config, session, material)
     targets = material.targets
-    if config.strategy.fits_head and session.checkpoint is None:
+    fresh = copy.deepcopy(classifier.head.state_dict())
+    if config.begins_as_probe and session.checkpoint is None:
         embeddings, of_clip = embed_judged(classifier, material.corpus, material.training)
         fit_head(classifier.head, embeddings, targets, of_clip)
     if config.strategy.kind == "probe":
@@ -156,7 +155,7 @@ def learn(
         config.train,
         session,
         "fine-tune",
-        _evaluation(config, session, module, material),
+        _evaluation(config, session, module, material, fresh),
         module.after_step,
     )
 
@@ -251,35 +250,6 @@ def _choose_level(config: ClassifierConfig, encoder: AudioEncoder, material: Mat
     return int(np.argmax(scores))
 
 
-def _refuse_unheard_ends(
-    config: ClassifierConfig, crop_seconds: float | None, material: Material
-) -> None:
-    """Whole clips that are judged piece by piece must be learnt so too."""
-    if crop_seconds is not None or config.windows is not None:
-        return
-    shape = read_encoder_config(config)
-    longest = int(material.corpus.num_samples[material.training].max()) / shape.sample_rate
-    if longest > shape.max_seconds:
-        raise UserError(
-            f"a training clip has {longest:.1f} s and the encoder hears {shape.max_seconds:g} s at "
-            "once: set crop_seconds, or windows, which judge long clips piece by piece"
-        )
-
-
-def _refuse_labels_outside_crops(crop_seconds: float | None, material: Material) -> None:
-    """A crop of a clip that holds several emotions may hold none of some of them."""
-    if crop_seconds is None or material.task != "multilabel":
-        return
-    clips, lengths = material.corpus.clips, material.corpus.num_samples
-    several = [index for index in material.training if len(clips[index].emotions) > 1]
-    longest = lengths[several].max(initial=0) / SAMPLE_RATE
-    if longest > crop_seconds:
-        raise UserError(
-            f"a training clip of several emotions has {longest:.1f} s, and a crop of "
-            f"{crop_seconds:g} s need not hold them all: set crop_seconds to null"
-        )
-
-
 def _keep_probe(
     session: Session, classifier: AudioClassifier, material: Material, started: float
 ) -> TrainState:
@@ -291,7 +261,11 @@ def _keep_probe(
 
 
 def _evaluation(
-    config: ClassifierConfig, session: Session, module: FineTuning, material: Material
+    config: ClassifierConfig,
+    session: Session,
+    module: FineTuning,
+    material: Material,
+    fresh_head: dict[str, Tensor],
 ) -> Evaluation:
     is_lora = config.strategy.kind == "lora"
 
@@ -310,5 +284,8 @@ def _evaluation(
                 shutil.rmtree(path)
 
     metric = f"validation_{material.labels.headline}"
-    first_look = FirstLook(len(material.validation)) if config.strategy.fits_head else None
+    first_look = None
+    if config.begins_as_probe:
+        heads = (module.classifier.head, module.judged.head)
+        first_look = look_at_probe(config.strategy, heads, fresh_head, len(material.validation))
     return Evaluation(config.evaluate_every, validate, metric, save_best, keep_only, first_look)

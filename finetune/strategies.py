@@ -1,6 +1,7 @@
 """Which weights of a classifier learn, how fast, and what they start from."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -8,14 +9,21 @@ import numpy.typing as npt
 import torch
 from einops import rearrange
 from sklearn.preprocessing import StandardScaler
-from torch import nn
+from torch import Tensor, nn
 
-from finetune.config import ClassifierConfig, FullConfig, LoraConfig
+from finetune.config import (
+    ClassifierConfig,
+    FullConfig,
+    LearningConfig,
+    LoraConfig,
+    StrategyConfig,
+)
 from finetune.heads import GENDERS, GenderEmotionHead, Head
 from finetune.model import AudioClassifier
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.stream import whole_clips
 from ssl_audio.errors import UserError
+from ssl_audio.measuring import FirstLook
 from ssl_audio.objectives.base import to_float
 from ssl_audio.optim import layer_decay_groups
 from ssl_audio.probes import build_regression
@@ -204,6 +212,29 @@ def fit_head(
             head.norm.get_buffer(name).copy_(torch.from_numpy(values))
         head.linear.weight.copy_(torch.from_numpy(weights[:, :-1]))
         head.linear.bias.copy_(torch.from_numpy(weights[:, -1]))
+
+
+def look_at_probe(
+    strategy: StrategyConfig, heads: Sequence[nn.Module], fresh: dict[str, Tensor], num_clips: int
+) -> FirstLook | None:
+    """What keeps training from ending below the probe that it could have stayed.
+
+    Args:
+        strategy: that takes steps.
+        heads: fitted ones, of what learns and of what is judged.
+        fresh: their state before, from which they learn unless they go on from the probe.
+        num_clips: for validation.
+    """
+    if not (isinstance(strategy, LearningConfig) and strategy.keep_probe):
+        return None
+    if strategy.fits_head:
+        return FirstLook(num_clips)
+
+    def leave() -> None:
+        for head in heads:
+            head.load_state_dict(fresh)
+
+    return FirstLook(num_clips, leave)
 
 
 def _questions(head: Head, targets: Doubles) -> list[tuple[Doubles, int]]:

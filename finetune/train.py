@@ -10,8 +10,8 @@ import numpy.typing as npt
 from transformers.utils import logging as transformers_logging
 
 from finetune.config import FinetuneConfig
+from finetune.crops import refuse_unheard
 from finetune.evaluate import (
-    TRAINING_CLIPS,
     VALIDATION_ANSWERS,
     load_classifier,
     predict_clips,
@@ -19,6 +19,7 @@ from finetune.evaluate import (
     score_answers,
 )
 from finetune.heads import HEADS
+from finetune.heard import TRAINING_CLIPS, keep_pretraining_clips
 from finetune.labels import LABEL_SPACES
 from finetune.learning import learn, load_best, read_encoder_config
 from finetune.material import Material
@@ -60,8 +61,9 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
     _refuse_other_task(config, folds)
     fold = folds.fold(config.data.fold)
     _refuse_unusable(folds, fold)
-    guard(corpus, folds, [config.data.fold])
     material = _open_material(config, corpus, folds, fold)
+    refuse_unheard(config, config.data.crop_seconds, "data.crop_seconds", material)
+    guard(corpus, folds, [config.data.fold])
     material = material.thin(config.training_share, config.train.seed)
     test = corpus.indices(fold.test)
     notes: tuple[str, ...] = ()
@@ -192,6 +194,7 @@ def _finish(
     metrics = score_answers(best, corpus, test, probabilities, labels)
     learnt = [corpus.clips[index] for index in (*material.training, *material.validation)]
     write_manifest(learnt, output / TRAINING_CLIPS)
+    keep_pretraining_clips(config.encoder, output)
     _write_validation_answers(config, best, material, output)
     pretraining = Pretraining.read(config.encoder)
     transductive = pretraining.saw(corpus.clips[index].audio_sha256 for index in test)

@@ -37,13 +37,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What training starts from is a candidate of its own, and left only for something better.
+    """What is there before training is a candidate too, and left only for something better.
 
     A step is better if its metric is so by more than 1.645 standard errors of what the first look
     measured, as if that were a share of so many clips.
 
     Attributes:
         num_clips: that the metric, a share in [0, 1], is measured on.
+        leave: called after it, where training starts from something else.
 
     Source: Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, for a rule by
     standard errors. We differ: theirs is one. The best of several looks at a few dozen clips is
@@ -51,6 +52,7 @@ class FirstLook:
     """
 
     num_clips: int
+    leave: Callable[[], None] | None = None
 
     def margin(self, value: float) -> float:
         """Least gain over a share ``value`` that is no noise."""
@@ -72,6 +74,21 @@ class Measurement:
 
     every: int
     run: Callable[[int], dict[str, float]]
+
+
+def look_first(
+    module: nn.Module,
+    evaluation: Evaluation,
+    state: TrainState,
+    accelerator: Accelerator,
+    log: MetricsLog,
+) -> None:
+    """Evaluates what is there before the first step, if that is asked for."""
+    if evaluation.first_look is None:
+        return
+    evaluate(module, evaluation, state, accelerator, log)
+    if evaluation.first_look.leave:
+        evaluation.first_look.leave()
 
 
 def evaluate(

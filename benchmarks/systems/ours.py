@@ -17,6 +17,7 @@ from benchmarks.figures.label_efficiency import name_of_share
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
 from benchmarks.systems.neural import hold, refuse_seed, with_seed
 from finetune.config import ClassifierConfig, FinetuneTrainConfig
+from finetune.crops import refuse_unheard
 from finetune.evaluate import predict_clips
 from finetune.heads import HEADS
 from finetune.labels import GENDERS, SingleLabel
@@ -86,6 +87,7 @@ class Ours(System[OursSettings]):
             raise ConfigError(
                 f"head {settings.head.kind} is for tasks {', '.join(tasks)}, not {material.task}"
             )
+        refuse_unheard(settings, settings.crop_seconds, "crop_seconds", material)
         material = material.thin(settings.training_share, self.seed)
         if settings.self_training:
             pool = open_unlabelled(settings.self_training.corpus)

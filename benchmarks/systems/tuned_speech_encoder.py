@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import Field, field_validator
+from torch import Tensor
 
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
 from benchmarks.systems.neural import Watch, fit_network, hold, refuse_seed, with_seed
@@ -25,8 +26,7 @@ from finetune import metrics
 from finetune.config import AnyStrategyConfig, FinetuneTrainConfig, FullConfig, LoraConfig
 from finetune.heads import SingleLabelConfig
 from finetune.labels import Shares
-from finetune.strategies import add_lora, fit_head, import_peft
-from ssl_audio.measuring import FirstLook
+from finetune.strategies import add_lora, fit_head, import_peft, look_at_probe
 from ssl_audio.transformer import recompute_layers
 
 STRATEGY_NAMES = {"full": "full", "head_first": "head first", "lora": "LoRA"}
@@ -134,7 +134,8 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
         classifier = SpeechClassifier(backbone, self.classes, settings.head)
         classifier.to("cuda" if torch.cuda.is_available() else "cpu")
         targets = np.eye(len(self.classes), dtype=np.float32)[train.labels]
-        if strategy.fits_head:
+        fresh = copy.deepcopy(classifier.head.state_dict())
+        if strategy.fits_head or strategy.keep_probe:
             fit_head(classifier.head, classifier.embed_each(train.waveforms), targets)
         if isinstance(strategy, LoraConfig):
             add_lora(backbone.model, strategy, backbone.lora_targets)
@@ -144,7 +145,7 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
             module,
             self._stream(train, targets, classifier),
             with_seed(settings.train, self.seed),
-            self._watch(validation),
+            self._watch(validation, module, fresh),
             group_parameters(classifier, settings.train.weight_decay, self._layer_decay),
             module.after_step,
         )
@@ -201,13 +202,13 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
             listener=classifier.backbone.listener,
         )
 
-    def _watch(self, clips: LabelledClips) -> Watch:
+    def _watch(self, clips: LabelledClips, module: SpeechTuning, fresh: dict[str, Tensor]) -> Watch:
         def score() -> float:
             answer = self._classifier.judge(clips.waveforms)
             return float(metrics.uar(metrics.confusion_matrix(clips.labels, answer)))
 
-        fits_head = self.settings.strategy.fits_head
-        first_look = FirstLook(len(clips.labels)) if fits_head else None
+        heads = (module.classifier.head, module.judged.head)
+        first_look = look_at_probe(self.settings.strategy, heads, fresh, len(clips.labels))
         return Watch(self.settings.evaluate_every, score, first_look)
 
 

@@ -67,6 +67,9 @@ def checkpoint(tmp_path_factory):
     return find
 
 
+FULL = {"kind": "full", "keep_probe": False}
+
+
 def fitted(folder, corpus, strategy, seed=0, crop_seconds=0.3, **train):
     more = {"crop_seconds": crop_seconds, "train": {**FAST, **train}}
     values = {**SMALL, **more, "encoder": str(folder), "strategy": strategy}
@@ -122,7 +125,7 @@ def test_learns_to_tell_tones_apart(family, strategy, lr, steps, tone_corpus, ch
 def test_full_changes_every_layer_and_leaves_the_convolutions(family, tone_corpus, checkpoint):
     folder = checkpoint(family)
     before = backbone_of(folder).model.state_dict()
-    backbone = fitted(folder, tone_corpus, "full")._classifier.backbone
+    backbone = fitted(folder, tone_corpus, FULL)._classifier.backbone
     after = backbone.model.state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert not any(name.startswith("feature_extractor.") for name in changed)
@@ -154,7 +157,7 @@ def test_lora_changes_all_its_adapters_and_the_head_and_nothing_else(
     }
 
 
-@pytest.mark.parametrize("strategy", ["head_first", {"kind": "lora", "rank": 2}])
+@pytest.mark.parametrize("strategy", ["full", "head_first", {"kind": "lora", "rank": 2}])
 def test_it_begins_as_the_probe_and_keeps_it_where_nothing_is_better(
     strategy, tone_corpus, checkpoint
 ):
@@ -180,9 +183,9 @@ def test_what_is_kept_is_the_average_where_it_is_asked_for(tone_corpus, checkpoi
     start = SpeechClassifier(backbone, CLASSES, SingleLabelConfig()).state_dict()
     whole = {"lr": 1e-3, "warmup_steps": 0, "final_lr": 1.0}
     once, twice = (
-        weights(fitted(folder, tone_corpus, "full", **whole, max_steps=steps)) for steps in (1, 2)
+        weights(fitted(folder, tone_corpus, FULL, **whole, max_steps=steps)) for steps in (1, 2)
     )
-    average = weights(fitted(folder, tone_corpus, {"average_share": 0.9}, **whole))
+    average = weights(fitted(folder, tone_corpus, {**FULL, "average_share": 0.9}, **whole))
     decays = [min(1 - 1 / 1.8, (1 + step) / (10 + step)) for step in (1, 2)]
     for name in ("head.linear.weight", "backbone.model.encoder.layers.1.attention.q_proj.weight"):
         slow = start[name]
@@ -219,7 +222,7 @@ def test_equal_seeds_give_equal_answers_whatever_numpy_does(tone_corpus, tmp_pat
 
     for name in ("choice", "rand", "random", "randint"):
         monkeypatch.setattr(np.random, name, refuse)
-    first, again, other = (fitted(folder, tone_corpus, "full", seed) for seed in (4, 4, 5))
+    first, again, other = (fitted(folder, tone_corpus, FULL, seed) for seed in (4, 4, 5))
     clips = UnlabelledClips(labelled(tone_corpus, "e").waveforms)
     assert np.array_equal(first.predict(clips), again.predict(clips))
     assert np.abs(first.predict(clips) - other.predict(clips)).max() > 1e-4
@@ -310,7 +313,7 @@ def test_very_short_long_and_silent_clips_have_answers(family, checkpoint):
 def test_gradient_checkpointing_learns_the_same(tone_corpus, checkpoint):
     folder = checkpoint("wav2vec2")
     plain, saving = (
-        weights(fitted(folder, tone_corpus, "full", gradient_checkpointing=on))
+        weights(fitted(folder, tone_corpus, FULL, gradient_checkpointing=on))
         for on in (False, True)
     )
     assert all(torch.allclose(plain[name], saving[name], atol=1e-6) for name in plain)
@@ -319,7 +322,7 @@ def test_gradient_checkpointing_learns_the_same(tone_corpus, checkpoint):
 def test_precision_is_a_choice(tone_corpus, checkpoint):
     folder = checkpoint("wavlm")
     halves, floats = (
-        fitted(folder, tone_corpus, "full", precision=precision)
+        fitted(folder, tone_corpus, FULL, precision=precision)
         for precision in ("bfloat16", "float32")
     )
     assert halves.choices["precision"] == "bfloat16"
@@ -363,7 +366,7 @@ def test_a_row_names_encoder_strategy_and_weights(tones, tmp_path):
 
 def test_a_run_that_was_cut_says_so(tone_corpus, checkpoint):
     folder = checkpoint("wav2vec2")
-    system = fitted(folder, tone_corpus, "full", max_steps=50, max_seconds=0.001)
+    system = fitted(folder, tone_corpus, FULL, max_steps=50, max_seconds=0.001)
     assert system.notes == ("budget cut at step 1 of 50",)
 
 

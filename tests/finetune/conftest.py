@@ -31,5 +31,7 @@ def encoder(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tuned(prepared: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("tuned") / "run"
-    run_finetune(configure(prepared, f"encoder={encoder}"), output)
+    # The best of its steps, whatever a probe is worth.
+    strategy = "strategy={kind: full, keep_probe: false}"
+    run_finetune(configure(prepared, f"encoder={encoder}", strategy), output)
     return output

@@ -96,19 +96,23 @@ def test_answers_on_validation_clips_lie_beside_the_model(prepared: Path, tuned:
 def test_resumed_run_ends_the_same(prepared: Path, encoder: Path, tuned: Path) -> None:
     """Everything after step 4 is thrown away and made again."""
     output = tuned.parent / "resumed"
-    run_finetune(configure(prepared, f"encoder={encoder}"), output)
+    config = configure(prepared, f"encoder={encoder}", "strategy={kind: full, keep_probe: false}")
+    run_finetune(config, output)
     newest = sorted((output / "checkpoints").glob("step-*"))[-1]
     (newest / "state.json").unlink()
     (output / "run.json").unlink()
-    run_finetune(configure(prepared, f"encoder={encoder}"), output, resume=True)
+    run_finetune(config, output, resume=True)
     ours, theirs = (AudioClassifier.from_pretrained(path) for path in (output, tuned))
     for name, weight in theirs.state_dict().items():
         assert torch.equal(ours.state_dict()[name], weight), name
 
 
 @pytest.mark.slow
-def test_two_processes_agree_on_the_best_step(prepared: Path, tmp_path: Path) -> None:
+def test_two_processes_agree_on_the_best_step(
+    prepared: Path, encoder: Path, tmp_path: Path
+) -> None:
     sets = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}", *FAST, "evaluate_every=2"]
+    sets += [f"encoder={encoder}"]
     sets += ["train.max_steps=4", "train.batch_size=4", "train.warmup_steps=1"]
     launcher = ["--nproc_per_node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
     arguments = [part for item in sets for part in ("--set", item)]
@@ -122,8 +126,10 @@ def test_two_processes_agree_on_the_best_step(prepared: Path, tmp_path: Path) ->
     assert record["num_processes"] == 2
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     scores = {line["step"]: line["validation_uar"] for line in lines if "validation_uar" in line}
-    assert sorted(scores) == [2, 4]
-    assert scores[record["metrics"]["best_step"]] == max(scores.values())
+    assert sorted(scores) == [0, 2, 4]
+    best = record["metrics"]["best_step"]
+    later = max(scores[2], scores[4])
+    assert scores[best] == later if best else later <= scores[0] + 0.24  # of 12 clips
 
 
 def test_frozen_encoder_stays_as_it_was(prepared: Path, encoder: Path, tmp_path: Path) -> None:
@@ -204,7 +210,7 @@ def test_whole_clips_are_learnt_as_they_are_judged(
     monkeypatch.setitem(SIZES, "tiny", {**SMALL, "max_seconds": 0.7})
     config = configure(prepared, "data.crop_seconds=null")
     with pytest.raises(
-        UserError, match=r"the encoder hears 0\.7 s at once: set crop_seconds, or w"
+        UserError, match=r"the encoder hears 0\.7 s at once: set data.crop_seconds, or w"
     ):
         run_finetune(config, tmp_path / "run")
 
@@ -321,11 +327,21 @@ def test_predict_and_evaluate_commands(prepared: Path, tuned: Path, tmp_path: Pa
     assert "not honest" not in done.stdout
 
 
+DATA = ("--set", "data.corpus=nowhere", "--set", "data.folds=f")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "--output", "x"], "data is needed"),
-        (["train", "--set", "data.corpus=nowhere", "--set", "data.folds=f"], "--output is needed"),
+        (
+            ["train", "--output", "x"],
+            "data is needed: give --set data.corpus=... and --set data.folds=...",
+        ),
+        (
+            ["train", *DATA, "--set", "strategy=lora", "--output", "x"],
+            "error: strategy lora changes",
+        ),
+        (["train", *DATA], "--output is needed"),
         (["train", "--config", "no.yaml", "--output", "x"], "no.yaml: No such file"),
         (["predict", "no.wav", "--model", "no", "--output", "x.csv"], "no.wav: no such file"),
         (["evaluate", "--model", "no", "--input", "no"], "no holds no model"),

@@ -1,5 +1,6 @@
 """What learns under each strategy, and what it starts from."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def test_a_probe_is_fitted_to_whole_training_clips(
     assert np.array_equal(predict_clips(classifier, corpus, test).argmax(1), wanted)
 
 
-@pytest.mark.parametrize("strategy", ["head_first", "lora"])
+@pytest.mark.parametrize("strategy", ["frozen", "full", "head_first", "lora"])
 def test_it_begins_as_the_probe_and_keeps_it_where_nothing_is_better(
     strategy: str, prepared: Path, encoder: Path, tmp_path: Path
 ) -> None:
@@ -174,14 +175,37 @@ def test_the_probe_is_left_for_what_is_better_by_more_than_noise(
     prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """12 validation clips, of which half are right at first: a standard error of .1443."""
-    for scores, best in (([0.5, 0.6, 0.73, 0.55], 0), ([0.5, 0.6, 0.74, 0.75], 6)):
+    worse, better = ([0.5, 0.6, 0.73, 0.55], 0), ([0.5, 0.6, 0.74, 0.75], 6)
+    for strategy, (scores, best) in itertools.product(("head_first", "full"), (worse, better)):
         answers = iter(scores)
         monkeypatch.setattr(
             "finetune.learning.score_clips", lambda *_, left=answers: {"uar": next(left)}
         )
-        output = tmp_path / str(best)
-        run_finetune(configure(prepared, f"encoder={encoder}", "strategy=head_first"), output)
+        output = tmp_path / f"{strategy} {best}"
+        run_finetune(configure(prepared, f"encoder={encoder}", f"strategy={strategy}"), output)
         assert f'"best_step": {best}' in (output / "run.json").read_text()
+
+
+def test_full_fine_tuning_learns_on_from_a_head_of_its_own(
+    prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The probe is looked at only: with it or without, the same steps are taken."""
+    looks = itertools.cycle([0.0, 0.5, 0.6, 0.7])
+    monkeypatch.setattr("finetune.learning.score_clips", lambda *_: {"uar": next(looks)})
+    kept: dict[bool, dict[str, torch.Tensor]] = {}
+    for keep in (True, False):
+        more = [f"encoder={encoder}", f"strategy={{kind: full, keep_probe: {str(keep).lower()}}}"]
+        run_finetune(configure(prepared, *more), tmp_path / str(keep))
+        assert '"best_step": 6' in (tmp_path / str(keep) / "run.json").read_text()
+        kept[keep] = load_file(tmp_path / str(keep) / "model.safetensors")
+        looks = itertools.cycle([0.5, 0.6, 0.7])
+    assert kept[True].keys() == kept[False].keys()
+    assert all(torch.equal(weight, kept[False][name]) for name, weight in kept[True].items())
+
+
+def test_from_scratch_there_is_no_probe_to_keep(prepared: Path, tmp_path: Path) -> None:
+    run_finetune(configure(prepared, "strategy=full"), tmp_path / "run")
+    assert '"step": 0' not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
 def test_lora_changes_attention_only_and_merges_to_the_same_answers() -> None:
