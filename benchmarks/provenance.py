@@ -21,12 +21,12 @@ _FACTS: dict[str, Callable[[Provenance], str]] = {
 
 
 def describe_provenance(rows: Sequence[Row]) -> str:
-    """One line for below a table; what most rows share is said without their names."""
+    """One line for below a table; what the most rows share is said without their names."""
     facts = []
     for name in _FACTS:
         groups = sorted(_group(rows, name).items(), key=lambda item: -len(item[1]))
         most, systems = groups[0]
-        shared = [most] if 2 * len(systems) > len(rows) else []
+        shared = [most] if len(systems) > 1 or len(rows) == 1 else []
         rest = [f"{text} for {', '.join(names)}" for text, names in groups[len(shared) :]]
         facts.append(f"{name} {', but '.join([*shared, *filter(None, [', '.join(rest)])])}")
     return f"Provenance: {'; '.join(facts)}."

@@ -46,7 +46,7 @@ def find_inputs(given: Sequence[Path]) -> tuple[list[AudioInput], list[str]]:
         given: files, folders and lists.
 
     Returns:
-        The files, and notes on what was passed over in folders.
+        The files, each once, and notes on what was passed over.
 
     Raises:
         UserError: no such file or folder, a list without the column, or no audio at all.
@@ -67,7 +67,10 @@ def find_inputs(given: Sequence[Path]) -> tuple[list[AudioInput], list[str]]:
     if not found:
         passed_over = f" ({'; '.join(notes)})" if notes else ""
         raise UserError(f"no audio files in {', '.join(map(str, given))}{passed_over}")
-    return found, notes
+    once = {(file.place, file.name): file for file in found}
+    if num_again := len(found) - len(once):
+        notes.append(f"{num_again} files were given more than once: one answer each")
+    return list(once.values()), notes
 
 
 def _in_folder(root: Path, audio: AudioFiles) -> list[AudioInput]:
@@ -82,7 +85,8 @@ def _in_list(path: Path) -> Iterator[AudioInput]:
     """Files are looked for beside the list, and where the competition has those of this list."""
     table = CsvTable(path)
     if "filename" not in table.header:
-        raise DataError(f"{path}: expected a column filename, got {', '.join(table.header)}")
+        came = ", ".join(table.header) or "an empty file"
+        raise DataError(f"{path}: expected a column filename, got {came}")
     folders = [path.parent]
     folders += [path.parent / name for name, split in SPLITS.items() if TABLES[split] == path.name]
     for row in table.read(("filename",)):

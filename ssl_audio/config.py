@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from ssl_audio.errors import ConfigError
 
@@ -131,18 +132,40 @@ def _set(values: dict[str, Any], item: str) -> None:
 
 
 def _describe(config_type: type[Config], error: ValidationError) -> str:
-    parts = []
-    for detail in error.errors():
-        names, owner = _follow(config_type, detail["loc"])
-        key = ".".join(names)
-        if detail["type"] == "extra_forbidden":
+    return "; ".join(_describe_one(config_type, detail) for detail in error.errors())
+
+
+def _describe_one(config_type: type[Config], detail: ErrorDetails) -> str:
+    names, owner = _follow(config_type, detail["loc"])
+    key, came = ".".join(names), detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
             known = ", ".join(owner.model_fields) if owner else ""
-            parts.append(f"unknown key {key} (known: {known})")
-        elif detail["type"] == "missing":
-            parts.append(f"{key} is needed: give it with --set {key}=...")
-        else:
-            parts.append(f"{key}: {detail['msg']}, got {detail['input']!r}")
-    return "; ".join(parts)
+            return f"unknown key {key} (known: {known})"
+        case "missing":
+            needed = " and ".join(f"--set {name}=..." for name in _needed(owner, key))
+            return f"{key} is needed: give {needed}"
+        case "union_tag_invalid":
+            kinds = detail["ctx"]["expected_tags"].replace("'", "")
+            return f"{key}: expected one of {kinds}, got {detail['ctx']['tag']!r}"
+        case "union_tag_not_found":
+            return f"{key}: expected a name or a section with its kind, got {came!r}"
+        case "model_type":
+            return f"{key}: expected a section, keys below {key}, got {came!r}"
+    said = detail["msg"].removeprefix("Value error, ")
+    if isinstance(came, dict | BaseModel):  # of several keys, which the message names
+        return f"{key}: {said}" if key else said
+    return f"{key}: {said}, got {came!r}"
+
+
+def _needed(owner: type[BaseModel] | None, key: str) -> list[str]:
+    """The keys to give for one that is missing: of a section those that it can't do without."""
+    name = key.rpartition(".")[2]
+    sections = _models_in(owner.model_fields[name].annotation) if owner else []
+    if len(sections) != 1:
+        return [key]
+    fields = sections[0].model_fields.items()
+    return [f"{key}.{inner}" for inner, field in fields if field.is_required()] or [key]
 
 
 def _follow(

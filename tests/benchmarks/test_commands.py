@@ -145,7 +145,7 @@ def test_print_config_runs_nothing():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "--output", "out"), "corpus is needed: give it with --set corpus=..."),
+        (("run", "--output", "out"), "corpus is needed: give --set corpus=..."),
         (("run", "--set", "corpus=nowhere", "--output", "out"), "is not a prepared corpus"),
         (("run", "--set", "corpus=x", "--folds", "one", "--output", "out"), "fold_numbers.0"),
         (("run", "--set", "corpus=x", "--seeds=-1", "--output", "out"), "seeds.0: "),

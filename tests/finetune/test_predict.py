@@ -195,6 +195,24 @@ def test_a_list_is_answered_in_its_own_order(model: Path, audio: Path, tmp_path:
     assert done.num_files == 6
 
 
+def test_a_file_that_is_given_twice_is_answered_once(
+    model: Path, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.csv"
+    once = predict([audio / "a.wav"], [model], output)
+    assert once.num_files == 1 and "more than once" not in capsys.readouterr().out
+    done = predict([audio / "a.wav", audio, audio / "a.wav"], [model], output)
+    assert [Path(row["file"]).name for row in read_rows(output)].count("a.wav") == 1
+    assert done.num_files == len(READABLE) + len(BROKEN)
+    assert "2 files were given more than once: one answer each" in capsys.readouterr().out
+
+
+def test_an_empty_list_says_so(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(UserError, match="expected a column filename, got an empty file"):
+        predict([tmp_path / "empty.csv"], [model], tmp_path / "out.csv")
+
+
 class Ticking:
     """Says for each half second how loud it is; the first class is that of loud ones."""
 

@@ -11,13 +11,8 @@ import torch
 import yaml
 
 from finetune.config import ClassifierConfig
-from finetune.evaluate import (
-    TRAINING_CLIPS,
-    evaluate,
-    find_unheard,
-    load_classifier,
-    predict_clips,
-)
+from finetune.evaluate import evaluate, load_classifier, predict_clips
+from finetune.heard import TRAINING_CLIPS
 from finetune.labels import MultiLabel, Shares, SingleLabel
 from finetune.learning import learn
 from finetune.material import Material
@@ -25,16 +20,14 @@ from finetune.predict import predict
 from finetune.predictions import Predictions
 from finetune.train import finetune as run_finetune
 from finetune.votes import put_votes, read_votes
-from ssl_audio.data.corpora.joined import utterance_ids
-from ssl_audio.data.folds import Fold, Folds
 from ssl_audio.data.manifest import Clip, read_manifest, write_manifest
-from ssl_audio.data.prepare import prepare
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import DataError, UserError
 from ssl_audio.session import Session
 from ssl_audio.train_state import TrainState
 from tests.finetune.building import marginals
 from tests.finetune.configuring import CLASSES, configure
+from tests.finetune.joining import join
 
 JOINT = tuple(f"{gender}_{emotion}" for gender in ("male", "female") for emotion in CLASSES)
 
@@ -85,22 +78,6 @@ def test_gender_and_emotion_are_learnt_together(
     assert scores["test_emotion_uar"] == pytest.approx(np.mean(recalls))
 
 
-def join(prepared: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Joined clips, and folds of them by speaker."""
-    root = tmp_path / "joined"
-    prepare("joined", prepared, root)
-    corpus = PreparedCorpus.load(root)
-    speakers = sorted({str(clip.speaker) for clip in corpus.clips})
-    by_part = {"test": speakers[:2], "validation": speakers[2:4], "train": speakers[4:]}
-    parts = {
-        part: tuple(sorted(clip.clip_id for clip in corpus.clips if clip.speaker in chosen))
-        for part, chosen in by_part.items()
-    }
-    folds = Folds("synthetic-multilabel/mine", CLASSES, (Fold(1, **parts),), "multilabel")
-    folds.save(tmp_path / "folds.csv")
-    return root, tmp_path / "folds.csv"
-
-
 @pytest.mark.parametrize(
     "combination", ["noisy_or", pytest.param("attention", marks=pytest.mark.slow)]
 )
@@ -130,7 +107,8 @@ def test_clips_of_several_emotions_are_learnt_whole(
     printed = capsys.readouterr().out
     assert all(f"f1 of {name}" in printed for name in CLASSES) and "event_f1" in printed
     assert "num_true_events" in printed
-    with pytest.raises(UserError, match="and a crop of 1 s need not hold them all"):
+    wrong = "and a crop of 1 s need not hold them all: set data.crop_seconds to null"
+    with pytest.raises(UserError, match=wrong):
         run_finetune(configure(prepared, *more, "data.crop_seconds=1.0"), tmp_path / "cut")
 
 
@@ -151,34 +129,10 @@ def test_one_class_a_clip_is_scored_on_joined_clips_of_strange_speakers(
     everybody = tmp_path / "everybody"
     shutil.copytree(tuned, everybody)
     write_manifest(PreparedCorpus.load(prepared).clips, everybody / TRAINING_CLIPS)
+    with pytest.raises(UserError, match="--utterances is for joined clips.*has none"):
+        evaluate(tuned, prepared, None, prepared)
     with pytest.raises(UserError, match="no clip of .* by a speaker of whom .* has heard nothing"):
         evaluate(everybody, joined, None, prepared)
-
-
-def test_what_a_model_has_heard_is_told_by_speaker_audio_and_name(
-    prepared: Path, tmp_path: Path
-) -> None:
-    joined, source = PreparedCorpus.load(join(prepared, tmp_path)[0]), PreparedCorpus.load(prepared)
-    learnt = source.clips[:-11]
-    heard = {clip.clip_id for clip in learnt}
-    unheard = [clip for clip in joined.clips if heard.isdisjoint(utterance_ids(clip))]
-    speakers = {clip.speaker for clip in learnt}
-    strange = [clip for clip in unheard if clip.speaker not in speakers]
-    told = {
-        "speaker": ([Clip(clip_id="x", path="", speaker=c.speaker) for c in learnt], strange),
-        "audio": (
-            [Clip(clip_id="x", path="", audio_sha256=c.audio_sha256) for c in learnt],
-            unheard,
-        ),
-        "name": ([Clip(clip_id=c.clip_id, path="") for c in learnt], unheard),
-    }
-    assert 0 < len(strange) < len(unheard)
-    for known, (manifest, wanted) in told.items():
-        write_manifest(manifest, tmp_path / TRAINING_CLIPS)
-        found = find_unheard(tmp_path, joined, source, CLASSES)
-        assert [joined.clips[index] for index in found] == wanted, known
-    without_angry = find_unheard(tmp_path, joined, source, CLASSES[:2])
-    assert all("angry" not in joined.clips[index].emotions for index in without_angry)
 
 
 def test_a_timeline_of_a_real_file(prepared: Path, tuned: Path, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
 import pytest
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from ssl_audio.config import Config, Variant, dump_config, load_config
+from ssl_audio.config import Config, Variant, dump_config, kind_or, load_config
 from ssl_audio.errors import ConfigError
 
 
@@ -17,10 +18,42 @@ class Kind(Variant):
     size: int = 1
 
 
+class First(Variant):
+    kind: Literal["first"] = "first"
+
+
+class Second(Variant):
+    kind: Literal["second"] = "second"
+
+
+Choice = Annotated[
+    Annotated[First, Tag("first")] | Annotated[Second, Tag("second")],
+    Discriminator(kind_or("first")),
+]
+
+
 class Outer(Config):
     name: str = "a"
     inner: Inner = Inner()
     variant: Kind = Kind()
+    choice: Choice = First()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.name == "odd" and self.inner.steps == 3:
+            raise ValueError("name odd needs inner.steps other than 3")
+        return self
+
+
+class Part(Config):
+    corpus: str
+    folds: str
+    fold: int = 1
+
+
+class Needy(Config):
+    part: Part
+    word: str
 
 
 def test_recipe_includes_and_overrides_apply_in_order(tmp_path: Path) -> None:
@@ -53,12 +86,32 @@ def test_dump_reads_back_equal(tmp_path: Path) -> None:
         ("inner.steps=many", "inner.steps"),
         ("name.x=1", "name"),
         ("inner", "expected key=value"),
+        ("inner=3", "inner: expected a section, keys below inner, got 3"),
+        ("choice=third", "choice: expected one of first, second, got 'third'"),
+        ("choice=3", "choice: expected a name or a section with its kind, got 3"),
+        ("name=odd", "name odd needs inner.steps other than 3"),
     ],
 )
 def test_wrong_overrides_name_the_key(override: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(Outer, None, [override])
     assert said in str(caught.value)
+
+
+def test_what_concerns_several_keys_does_not_recite_them_all() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(Outer, None, ["name=odd"])
+    assert str(caught.value) == "name odd needs inner.steps other than 3"
+
+
+def test_of_a_missing_section_the_keys_are_named_that_it_needs() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(Needy)
+    part, word = str(caught.value).split("; ")
+    assert part == "part is needed: give --set part.corpus=... and --set part.folds=..."
+    assert word == "word is needed: give --set word=..."
+    with pytest.raises(ConfigError, match=r"^part.folds is needed: give --set part.folds=\.\.\.$"):
+        load_config(Needy, None, ["part.corpus=x", "word=y"])
 
 
 @pytest.mark.parametrize("text", ["- a\n", "a: [", "include: self.yaml\n", "name: \0"])
