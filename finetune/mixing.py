@@ -8,15 +8,15 @@ from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from torch import Tensor
 
 from finetune.augmentation import draw_bands
-from ssl_audio.config import Config
+from ssl_audio.config import Variant, kind_or
 from ssl_audio.draws import Stream, uniform
 
 
-class MixupConfig(Config):
+class MixupConfig(Variant):
     """Settings of mixup.
 
     Attributes:
@@ -31,7 +31,7 @@ class MixupConfig(Config):
     probability: float = Field(default=1.0, gt=0, le=1)
 
 
-class SpecMixConfig(Config):
+class SpecMixConfig(Variant):
     """Settings of SpecMix.
 
     Attributes:
@@ -59,7 +59,10 @@ class SpecMixConfig(Config):
         return self
 
 
-MixingConfig = Annotated[MixupConfig | SpecMixConfig, Field(discriminator="kind")]
+MixingConfig = Annotated[
+    Annotated[MixupConfig, Tag("mixup")] | Annotated[SpecMixConfig, Tag("specmix")],
+    Discriminator(kind_or(None)),
+]
 """Of any way of mixing, told by ``kind``; where clips may stay unmixed, None stands beside it."""
 
 

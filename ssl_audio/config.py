@@ -29,12 +29,13 @@ class Variant(Config):
         return {"kind": value} if isinstance(value, str) else value
 
 
-def kind_or(default: str) -> Callable[[Any], str | None]:
+def kind_or(default: str | None) -> Callable[[Any], str | None]:
     """What a union of variants is told apart by: ``kind``, or this one where none is named."""
 
     def find_kind(value: Any) -> str | None:
         if isinstance(value, dict):
-            return str(value.get("kind", default))
+            kind = value.get("kind", default)
+            return kind if kind is None else str(kind)
         return value if isinstance(value, str) else getattr(value, "kind", None)
 
     return find_kind
@@ -149,13 +150,20 @@ def _describe_one(config_type: type[Config], detail: ErrorDetails) -> str:
             kinds = detail["ctx"]["expected_tags"].replace("'", "")
             return f"{key}: expected one of {kinds}, got {detail['ctx']['tag']!r}"
         case "union_tag_not_found":
-            return f"{key}: expected a name or a section with its kind, got {came!r}"
+            kinds = ", ".join(_kinds(owner, names[-1]))
+            return f"{key}: expected one of {kinds}, or a section that names its kind, got {came!r}"
         case "model_type":
             return f"{key}: expected a section, keys below {key}, got {came!r}"
     said = detail["msg"].removeprefix("Value error, ")
     if isinstance(came, dict | BaseModel):  # of several keys, which the message names
         return f"{key}: {said}" if key else said
     return f"{key}: {said}, got {came!r}"
+
+
+def _kinds(owner: type[BaseModel] | None, name: str) -> list[str]:
+    """Of the variants that a key takes."""
+    annotation = owner.model_fields[name].annotation if owner else None
+    return [str(_kind_of(model)) for model in _models_in(annotation)]
 
 
 def _needed(owner: type[BaseModel] | None, key: str) -> list[str]:

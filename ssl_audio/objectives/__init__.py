@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from ssl_audio.config import kind_or
 from ssl_audio.objectives.base import Batch, Objective, StepOutput
 from ssl_audio.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
 from ssl_audio.objectives.descriptors import DescriptorsConfig
-from ssl_audio.objectives.forms import PREDICTIONS, find_kind
+from ssl_audio.objectives.forms import PREDICTIONS
 from ssl_audio.objectives.joint import JointConfig, JointObjective
 from ssl_audio.objectives.latent import LatentConfig
 from ssl_audio.objectives.masked import MaskedConfig
@@ -29,6 +30,6 @@ ObjectiveConfig = Annotated[
     | Annotated[JointConfig, Tag("joint")]
     | Annotated[QuantizedConfig, Tag("quantized")]
     | Annotated[DescriptorsConfig, Tag("descriptors")],
-    Discriminator(find_kind),
+    Discriminator(kind_or("masked")),
 ]
 """Of any objective; masked unless ``kind`` says otherwise."""

@@ -24,7 +24,7 @@ from ssl_audio.augment import (
     mix_clip,
     shift_place,
 )
-from ssl_audio.config import Config
+from ssl_audio.config import Config, Variant
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.draws import view_keys
 from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput
@@ -63,7 +63,7 @@ class ContrastConfig(Config):
     most_speed: float = Field(default=0.0, ge=0, lt=1)
 
 
-class ContrastiveConfig(ContrastConfig):
+class ContrastiveConfig(ContrastConfig, Variant):
     """Settings of the contrastive objective.
 
     Attributes:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from ssl_audio.config import kind_or
 from ssl_audio.objectives.descriptors import DescriptorsConfig, DescriptorsObjective
 from ssl_audio.objectives.latent import LatentConfig, LatentObjective
 from ssl_audio.objectives.masked import MaskedConfig, MaskedObjective
@@ -18,17 +19,10 @@ PREDICTIONS: dict[str, Any] = {
 """Objectives by the ``kind`` of their configuration."""
 
 
-def find_kind(value: Any) -> str | None:
-    """Of a configuration or of its values; masked if they name none."""
-    if isinstance(value, dict):
-        return str(value.get("kind", "masked"))
-    return getattr(value, "kind", None)
-
-
 AnyPredictionConfig = Annotated[
     Annotated[MaskedConfig, Tag("masked")]
     | Annotated[LatentConfig, Tag("latent")]
     | Annotated[QuantizedConfig, Tag("quantized")]
     | Annotated[DescriptorsConfig, Tag("descriptors")],
-    Discriminator(find_kind),
+    Discriminator(kind_or("masked")),
 ]

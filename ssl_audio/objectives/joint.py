@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from ssl_audio.config import Config
+from ssl_audio.config import Variant
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.objectives.base import (
@@ -27,7 +27,7 @@ from ssl_audio.objectives.prediction import MaskedPrediction
 from ssl_audio.objectives.quantized import QuantizedConfig
 
 
-class JointConfig(Config):
+class JointConfig(Variant):
     """Settings of the joint objective.
 
     Attributes:

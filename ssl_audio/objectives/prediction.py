@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from torch import Tensor
 
+from ssl_audio.config import Variant
 from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput, PatchedAudio
 from ssl_audio.masking import Masked, MaskingConfig, draw_masks
 from ssl_audio.objectives.base import Batch, Heard, Level, Objective, StepOutput, hear
@@ -26,7 +27,7 @@ from ssl_audio.objectives.decoders import (
 TargetsType = TypeVar("TargetsType")
 
 
-class PredictionConfig(MaskingConfig):
+class PredictionConfig(MaskingConfig, Variant):
     """Masks and decoder.
 
     Attributes:

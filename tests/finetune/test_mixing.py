@@ -251,7 +251,10 @@ def test_a_recipe_names_its_mixing(kind: str) -> None:
     ("values", "message"),
     [
         ({"kind": "cutmix"}, "mixing: expected one of mixup, specmix, got 'cutmix'"),
-        ({"alpha": 0.3}, "mixing: expected a name or a section with its kind, got {'alpha"),
+        (
+            {"alpha": 0.3},
+            "mixing: expected one of mixup, specmix, or a section that names its kind",
+        ),
         ({"kind": "mixup", "alpha": 0}, "mixing.alpha: Input should be greater than 0, got 0"),
         ({"kind": "mixup", "time_bands": 1}, "unknown key mixing.time_bands (known: kind, alpha"),
         ({"kind": "specmix", "probability": 0}, "mixing.probability"),

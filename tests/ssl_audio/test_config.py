@@ -88,7 +88,10 @@ def test_dump_reads_back_equal(tmp_path: Path) -> None:
         ("inner", "expected key=value"),
         ("inner=3", "inner: expected a section, keys below inner, got 3"),
         ("choice=third", "choice: expected one of first, second, got 'third'"),
-        ("choice=3", "choice: expected a name or a section with its kind, got 3"),
+        (
+            "choice=3",
+            "choice: expected one of first, second, or a section that names its kind, got 3",
+        ),
         ("name=odd", "name odd needs inner.steps other than 3"),
     ],
 )

@@ -6,6 +6,7 @@ from ssl_audio.config import load_config
 from ssl_audio.errors import ConfigError
 from ssl_audio.objectives.contrastive import ContrastiveConfig
 from ssl_audio.objectives.decoders import ConvolutionDecoderConfig, TransformerDecoderConfig
+from ssl_audio.objectives.descriptors import DescriptorsConfig
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.pretrain import PretrainConfig
 
@@ -19,6 +20,15 @@ def test_masked_unless_the_kind_says_otherwise():
     settings = [CORPUS, "objective.kind=contrastive", "objective.temperature=0.2"]
     assert load_config(PretrainConfig, None, settings).objective == ContrastiveConfig(
         temperature=0.2
+    )
+
+
+def test_an_objective_can_be_named_alone():
+    named = load_config(PretrainConfig, None, [CORPUS, "objective=latent"])
+    assert named == load_config(PretrainConfig, None, [CORPUS, "objective.kind=latent"])
+    more = ["objective=joint", "objective.prediction=descriptors"]
+    assert load_config(PretrainConfig, None, [CORPUS, *more]).objective.prediction == (
+        DescriptorsConfig()
     )
 
 
@@ -44,14 +54,17 @@ def test_decoders_are_transformers_but_for_latent(settings, expected):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["objective.temperature=1"], r"unknown key objective\.temperature \(known: mask, mask_"),
+        (["objective.temperature=1"], r"unknown key objective\.temperature \(known: kind, mask, "),
         (
             ["objective.kind=contrastive", "objective.decoder=transformer"],
-            r"unknown key objective\.decoder \(known: positives, ",
+            r"unknown key objective\.decoder \(known: kind, positives, ",
         ),
         (["objective.kind=contrastive", "objective.temperature=0"], r"^objective\.temperature: "),
-        (["objective.kind=magic"], r"objective: .*'masked', 'contrastive'"),
-        (["objective=3"], "objective: "),
+        (
+            ["objective.kind=magic"],
+            "objective: expected one of masked, .* got .magic.",
+        ),
+        (["objective=3"], "objective: expected one of masked, contrastive, .* got 3"),
         (["monitor.level=13"], "monitor.level: the encoder has levels 0 to 12"),
     ],
 )
