@@ -151,7 +151,7 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
         print(line)
     if utterances is not None:
         _print_events(score_timeline(classifier, corpus, PreparedCorpus.load(utterances), indices))
-    for line in describe_heard(model, clips):
+    for line in describe_heard(model, clips, same_corpus=fold is not None):
         print(line)
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,31 +28,74 @@ def keep_pretraining_clips(encoder: Path | None, model: Path) -> None:
         shutil.copyfile(encoder / SEEN_CLIPS, model / _HEARD_UNLABELLED)
 
 
-def describe_heard(model: Path, clips: Sequence[Clip]) -> Iterator[str]:
+def describe_heard(model: Path, clips: Sequence[Clip], same_corpus: bool) -> Iterator[str]:
     """Lines on what the model had heard of clips, none if that is nothing.
-
-    Speakers of another corpus may have the same names by chance: where no audio is shared, only
-    the names are told.
 
     Args:
         model: folder that ``finetune train`` wrote.
         clips: on which it is scored.
+        same_corpus: of the corpus that it learnt from. Of another one, which shares no audio with
+            it, speakers may have the same names by chance: then that is said.
     """
-    learnt = read_manifest(model / TRAINING_CLIPS)
-    audio = {clip.audio_sha256 for clip in learnt}
-    speakers = {clip.speaker for clip in learnt} - {None}
-    same = [clip for clip in clips if clip.audio_sha256 in audio]
-    others = [c for c in clips if c.audio_sha256 not in audio and c.speaker in speakers]
+    learnt = Heard.labelled(model)
+    same = [clip for clip in clips if learnt.clip(clip)]
+    others = [clip for clip in clips if not learnt.clip(clip) and learnt.speaker(clip)]
     if same:
         yield f"not honest: the model learnt from, or was chosen by, {len(same)} of these clips"
     if others:
         names = ", ".join(sorted({str(clip.speaker) for clip in others}))
-        told = f"{len(others)} are other clips of speakers that it learnt from: {names}"
-        yield f"not honest: {told}" if same else f"not honest if these are the same people: {told}"
+        told = f"{len(others)} are other clips of its training and validation speakers: {names}"
+        certain = same or same_corpus
+        yield (
+            f"not honest: {told}" if certain else f"not honest if these are the same people: {told}"
+        )
     if (model / _HEARD_UNLABELLED).is_file():
-        seen = {clip.audio_sha256 for clip in read_manifest(model / _HEARD_UNLABELLED)}
-        if num_seen := sum(clip.audio_sha256 in seen for clip in clips):
+        seen = Heard.of(read_manifest(model / _HEARD_UNLABELLED))
+        if num_seen := sum(map(seen.clip, clips)):
             yield f"transductive: the encoder was pretrained, without labels, on {num_seen} of them"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Clips that a model has met, by what they can be known by again.
+
+    Attributes:
+        audio: sha256 of their samples.
+        names: their clip_ids, for the utterances that clips are joined from.
+        speakers: their names without the corpus that a protocol of several puts before them.
+    """
+
+    audio: frozenset[str]
+    names: frozenset[str]
+    speakers: frozenset[str]
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip]) -> "Heard":
+        """What is known of these."""
+        return cls(
+            frozenset(clip.audio_sha256 for clip in clips if clip.audio_sha256),
+            frozenset(clip.clip_id for clip in clips),
+            frozenset(_person(clip.speaker) for clip in clips if clip.speaker),
+        )
+
+    @classmethod
+    def labelled(cls, model: Path) -> "Heard":
+        """What a model learnt from or was chosen by."""
+        return cls.of(read_manifest(model / TRAINING_CLIPS))
+
+    def clip(self, clip: Clip) -> bool:
+        """Whether it, or an utterance that it is joined from, is one of them."""
+        if clip.audio_sha256 in self.audio:
+            return True
+        return len(clip.emotions) > 1 and not self.names.isdisjoint(utterance_ids(clip))
+
+    def speaker(self, clip: Clip) -> bool:
+        """Whether somebody of that name is heard in one of them."""
+        return clip.speaker is not None and _person(clip.speaker) in self.speakers
+
+
+def _person(speaker: str) -> str:
+    return speaker.rpartition(":")[2]
 
 
 def find_unheard(
@@ -67,12 +111,11 @@ def find_unheard(
     Raises:
         UserError: there are none.
     """
-    learnt = read_manifest(model / TRAINING_CLIPS)
-    speakers = {clip.speaker for clip in learnt}
-    audio, names = ({getattr(c, n) for c in learnt} for n in ("audio_sha256", "clip_id"))
-    heard = {c.clip_id for c in source.clips if c.audio_sha256 in audio or c.clip_id in names}
+    learnt = Heard.labelled(model)
+    heard = {clip.clip_id for clip in source.clips if clip.audio_sha256 in learnt.audio}
     is_unheard = [
-        clip.speaker not in speakers
+        not learnt.speaker(clip)
+        and not learnt.clip(clip)
         and heard.isdisjoint(utterance_ids(clip))
         and set(classes).issuperset(clip.emotions)
         for clip in joined.clips

@@ -1,5 +1,6 @@
 """Which audio files are meant: files, folders of them, and lists like a competition's test.csv."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,31 +47,37 @@ def find_inputs(given: Sequence[Path]) -> tuple[list[AudioInput], list[str]]:
         given: files, folders and lists.
 
     Returns:
-        The files, each once, and notes on what was passed over.
+        The files, each once but for the rows of lists, and notes on what was passed over.
 
     Raises:
         UserError: no such file or folder, a list without the column, or no audio at all.
     """
     found: list[AudioInput] = []
     notes: list[str] = []
+    places: Counter[Path] = Counter()
+
+    def is_new(file: AudioInput) -> bool:
+        places[file.path.absolute()] += 1
+        return places[file.path.absolute()] == 1
+
     for path in given:
         if path.is_dir():
             audio = AudioFiles.in_folder(path)
-            found += _in_folder(path, audio)
+            found += filter(is_new, _in_folder(path, audio))
             notes += audio.notes
         elif trouble := find_trouble_of(path):
             raise UserError(f"{path}: {trouble if path.exists() else 'no such file or folder'}")
         elif path.suffix.lower() in LIST_ENDINGS:
             found += _in_list(path)
         else:
-            found.append(_look_at(path, str(path), path.name))
+            found += filter(is_new, [_look_at(path, str(path), path.name)])
+    if num_again := sum(times > 1 for times in places.values()):
+        again = "file was" if num_again == 1 else "files were"
+        notes.append(f"{num_again} {again} given more than once: one answer each")
     if not found:
         passed_over = f" ({'; '.join(notes)})" if notes else ""
         raise UserError(f"no audio files in {', '.join(map(str, given))}{passed_over}")
-    once = {(file.place, file.name): file for file in found}
-    if num_again := len(found) - len(once):
-        notes.append(f"{num_again} files were given more than once: one answer each")
-    return list(once.values()), notes
+    return found, notes
 
 
 def _in_folder(root: Path, audio: AudioFiles) -> list[AudioInput]:

@@ -148,7 +148,8 @@ def learn(
         return _keep_probe(session, classifier, material, started)
     choose_learning_weights(classifier, config)
     module = FineTuning(classifier, config, torch.from_numpy(targets.sum(0)))
-    return train(
+    spent = time.monotonic() - started
+    state = train(
         module,
         _build_stream(config, crop_seconds, material, targets),
         group_parameters(config, classifier),
@@ -158,6 +159,8 @@ def learn(
         _evaluation(config, session, module, material, fresh),
         module.after_step,
     )
+    state.seconds += spent  # fitting the head is part of what a model costs
+    return state
 
 
 def load_best(

@@ -62,9 +62,9 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
     fold = folds.fold(config.data.fold)
     _refuse_unusable(folds, fold)
     material = _open_material(config, corpus, folds, fold)
+    material = material.thin(config.training_share, config.train.seed)
     refuse_unheard(config, config.data.crop_seconds, "data.crop_seconds", material)
     guard(corpus, folds, [config.data.fold])
-    material = material.thin(config.training_share, config.train.seed)
     test = corpus.indices(fold.test)
     notes: tuple[str, ...] = ()
     if config.self_training:
@@ -73,6 +73,7 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
         teacher = _train_teacher(config, output, resume, identity)
         enlarged = enlarge(material, teacher, pool, config.self_training.wanted_accuracy)
         material, notes = enlarged.material, (enlarged.note,)
+        refuse_unheard(config, config.data.crop_seconds, "data.crop_seconds", material)
         print(enlarged.note)
     encoder_config = read_encoder_config(config)
     session = open_session(

@@ -1,14 +1,13 @@
 """YAML files and ``--set`` overrides to frozen, strict pydantic models."""
 
-import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
+from ssl_audio.config_errors import describe
 from ssl_audio.errors import ConfigError
 
 
@@ -73,7 +72,7 @@ def build_config(config_type: type[ConfigType], values: dict[str, Any]) -> Confi
     try:
         return config_type.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_describe(config_type, error)) from None
+        raise ConfigError(describe(config_type, error)) from None
 
 
 def dump_config(config: Config) -> str:
@@ -130,79 +129,3 @@ def _set(values: dict[str, Any], item: str) -> None:
             raise ConfigError(f"--set {item}: {parent} is a value ({inner!r}), not a section")
         values = inner
     values[last] = value
-
-
-def _describe(config_type: type[Config], error: ValidationError) -> str:
-    return "; ".join(_describe_one(config_type, detail) for detail in error.errors())
-
-
-def _describe_one(config_type: type[Config], detail: ErrorDetails) -> str:
-    names, owner = _follow(config_type, detail["loc"])
-    key, came = ".".join(names), detail["input"]
-    match detail["type"]:
-        case "extra_forbidden":
-            known = ", ".join(owner.model_fields) if owner else ""
-            return f"unknown key {key} (known: {known})"
-        case "missing":
-            needed = " and ".join(f"--set {name}=..." for name in _needed(owner, key))
-            return f"{key} is needed: give {needed}"
-        case "union_tag_invalid":
-            kinds = detail["ctx"]["expected_tags"].replace("'", "")
-            return f"{key}: expected one of {kinds}, got {detail['ctx']['tag']!r}"
-        case "union_tag_not_found":
-            kinds = ", ".join(_kinds(owner, names[-1]))
-            return f"{key}: expected one of {kinds}, or a section that names its kind, got {came!r}"
-        case "model_type":
-            return f"{key}: expected a section, keys below {key}, got {came!r}"
-    said = detail["msg"].removeprefix("Value error, ")
-    if isinstance(came, dict | BaseModel):  # of several keys, which the message names
-        return f"{key}: {said}" if key else said
-    return f"{key}: {said}, got {came!r}"
-
-
-def _kinds(owner: type[BaseModel] | None, name: str) -> list[str]:
-    """Of the variants that a key takes."""
-    annotation = owner.model_fields[name].annotation if owner else None
-    return [str(_kind_of(model)) for model in _models_in(annotation)]
-
-
-def _needed(owner: type[BaseModel] | None, key: str) -> list[str]:
-    """The keys to give for one that is missing: of a section those that it can't do without."""
-    name = key.rpartition(".")[2]
-    sections = _models_in(owner.model_fields[name].annotation) if owner else []
-    if len(sections) != 1:
-        return [key]
-    fields = sections[0].model_fields.items()
-    return [f"{key}.{inner}" for inner, field in fields if field.is_required()] or [key]
-
-
-def _follow(
-    config_type: type[Config], location: tuple[int | str, ...]
-) -> tuple[list[str], type[BaseModel] | None]:
-    """A key as the user writes it, and the section that its last part was looked for in.
-
-    Where a section is of one of several types, pydantic also names the kind that was chosen.
-    """
-    names: list[str] = []
-    owners: list[type[BaseModel]] = [config_type]
-    found: list[type[BaseModel]] = owners
-    for part in location:
-        if chosen := [model for model in found if len(found) > 1 and _kind_of(model) == part]:
-            found = chosen
-            continue
-        names.append(str(part))
-        owners = found
-        fields = owners[0].model_fields if owners else {}
-        found = _models_in(fields[str(part)].annotation) if part in fields else []
-    return names, owners[0] if owners else None
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The configuration types that an annotation names, at any depth."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in typing.get_args(annotation) for model in _models_in(part)]
-
-
-def _kind_of(model: type[BaseModel]) -> Any:
-    return model.model_fields["kind"].default if "kind" in model.model_fields else None

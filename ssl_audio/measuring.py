@@ -56,7 +56,8 @@ class FirstLook:
 
     def margin(self, value: float) -> float:
         """Least gain over a share ``value`` that is no noise."""
-        return _ONE_SIDED * math.sqrt(value * (1 - value) / self.num_clips)
+        # A mean of perfect shares may exceed 1 by a rounding.
+        return _ONE_SIDED * math.sqrt(max(0.0, value * (1 - value)) / self.num_clips)
 
 
 _ONE_SIDED = 1.645

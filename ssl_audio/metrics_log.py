@@ -126,8 +126,14 @@ def is_finite(batch: Any) -> Tensor:
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
-    """A killed run may have logged steps that its checkpoint does not have; they come again."""
+    """A killed run may have logged steps that its checkpoint does not have; they come again.
+
+    Before the first step there is no checkpoint: everything comes again.
+    """
     if not path.exists():
+        return
+    if step == 0:
+        path.unlink()
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():

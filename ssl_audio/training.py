@@ -103,9 +103,9 @@ def train(
     module.train()
     stopped = False
     with closing(log), StopSignals(accelerator) as signals:
+        clock = _Clock.start(state)
         if evaluation and state.step == 0:
             look_first(module, evaluation, state, accelerator, log)
-        clock = _Clock.start(state)
         while state.step < config.max_steps and not (state.cut or stopped):
             started = time.perf_counter()
             _set_learning_rate(optimizer, config, state.step)

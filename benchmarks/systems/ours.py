@@ -87,7 +87,6 @@ class Ours(System[OursSettings]):
             raise ConfigError(
                 f"head {settings.head.kind} is for tasks {', '.join(tasks)}, not {material.task}"
             )
-        refuse_unheard(settings, settings.crop_seconds, "crop_seconds", material)
         material = material.thin(settings.training_share, self.seed)
         if settings.self_training:
             pool = open_unlabelled(settings.self_training.corpus)
@@ -101,6 +100,7 @@ class Ours(System[OursSettings]):
             self._fit(settings, material)
 
     def _fit(self, settings: OursSettings, material: Material) -> None:
+        refuse_unheard(settings, settings.crop_seconds, "crop_seconds", material)
         shape = read_encoder_config(settings)
         tokens = count_tokens(shape, settings.crop_seconds or TYPICAL_SECONDS)
         with TemporaryDirectory(prefix="ssl-audio-") as folder:

@@ -135,7 +135,7 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
         classifier.to("cuda" if torch.cuda.is_available() else "cpu")
         targets = np.eye(len(self.classes), dtype=np.float32)[train.labels]
         fresh = copy.deepcopy(classifier.head.state_dict())
-        if strategy.fits_head or strategy.keep_probe:
+        if self._begins_as_probe:
             fit_head(classifier.head, classifier.embed_each(train.waveforms), targets)
         if isinstance(strategy, LoraConfig):
             add_lora(backbone.model, strategy, backbone.lora_targets)
@@ -180,6 +180,11 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
         return self._trained.choices
 
     @property
+    def _begins_as_probe(self) -> bool:
+        strategy = self.settings.learning
+        return strategy.fits_head or (strategy.keep_probe and self._checkpoint.folder is not None)
+
+    @property
     def _layer_decay(self) -> float:
         strategy = self.settings.strategy
         if isinstance(strategy, LoraConfig):
@@ -207,6 +212,8 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
             answer = self._classifier.judge(clips.waveforms)
             return float(metrics.uar(metrics.confusion_matrix(clips.labels, answer)))
 
+        if not self._begins_as_probe:
+            return Watch(self.settings.evaluate_every, score)
         heads = (module.classifier.head, module.judged.head)
         first_look = look_at_probe(self.settings.strategy, heads, fresh, len(clips.labels))
         return Watch(self.settings.evaluate_every, score, first_look)

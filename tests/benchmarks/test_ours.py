@@ -16,8 +16,10 @@ from finetune import metrics
 from ssl_audio.checkpoint import file_sha256
 from ssl_audio.config import build_config, load_config
 from ssl_audio.data.prepared import PreparedCorpus, write_corpus
+from ssl_audio.encoder_config import SIZES
 from ssl_audio.errors import UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
+from tests.conftest import SMALL
 
 pytestmark = pytest.mark.usefixtures("small_tiny")
 
@@ -177,3 +179,11 @@ def test_mistakes_are_told_before_anything_runs(settings, message, tones, tmp_pa
     with pytest.raises(UserError, match=message):
         run_benchmark(configure(tones, settings), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_whole_clips_longer_than_the_encoder_hears_are_refused(tone_corpus, monkeypatch):
+    monkeypatch.setitem(SIZES, "tiny", {**SMALL, "max_seconds": 0.2})
+    settings = build_config(OursSettings, {**SETTINGS, "crop_seconds": None})
+    train, validation, _ = parts(tone_corpus)
+    with pytest.raises(UserError, match=r"hears 0\.2 s at once: set crop_seconds, or windows"):
+        Ours(settings, CLASSES, 0, FeatureCache()).fit(train, validation)

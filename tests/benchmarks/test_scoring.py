@@ -195,6 +195,15 @@ def test_provenance_is_told_once_where_rows_share_it():
     assert lay_out(section).warnings == ()
 
 
+def test_of_several_codes_the_most_common_needs_no_names():
+    codes = {"A": "a", "B": "b", "C": "c", "D": "c"}
+    rows = [system(name, 5, data="d" * 64, code=code * 40) for name, code in codes.items()]
+    (section,) = score_all(rows)
+    text = describe_provenance(section.rows)
+    assert "code cccccccccccc, but " in text and " for C" not in text and " for D" not in text
+    assert "aaaaaaaaaaaa for A" in text and "bbbbbbbbbbbb for B" in text
+
+
 def test_unknown_provenance_is_called_so_and_warns_of_nothing():
     (section,) = score_all([system("A", 9, data="a" * 64), system("B", 5)])
     text = describe_provenance(section.rows)

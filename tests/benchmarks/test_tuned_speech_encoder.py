@@ -175,6 +175,19 @@ def test_it_begins_as_the_probe_and_keeps_it_where_nothing_is_better(
     assert system._trained.state.best_step == 0
 
 
+def test_random_weights_have_no_probe_to_keep(tone_corpus, monkeypatch):
+    def refuse(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("benchmarks.systems.tuned_speech_encoder.fit_head", refuse)
+    shape = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "conv_dim": 16}
+    values = {**SMALL, "pretrained": False, "random": shape, "train": FAST}
+    settings = build_config(TunedSpeechEncoderSettings, values)
+    system = TunedSpeechEncoder(settings, CLASSES, 0, FeatureCache())
+    system.fit(labelled(tone_corpus, "abc"), labelled(tone_corpus, "d"))
+    assert system._trained.state.best_step == 2
+
+
 def test_what_is_kept_is_the_average_where_it_is_asked_for(tone_corpus, checkpoint):
     """Of two steps' weights, the first of which the formula gives 9/11 and the second 6/11 more."""
     folder = checkpoint("wav2vec2")

@@ -133,8 +133,10 @@ def test_two_processes_agree_on_the_best_step(
 
 
 def test_frozen_encoder_stays_as_it_was(prepared: Path, encoder: Path, tmp_path: Path) -> None:
-    config = configure(prepared, f"encoder={encoder}", "strategy=frozen", "train.lr=0.01")
+    strategy = "strategy={kind: frozen, keep_probe: false}"
+    config = configure(prepared, f"encoder={encoder}", strategy, "train.lr=0.01")
     run_finetune(config, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]["best_step"] > 0
     before = load_file(encoder / "model.safetensors")
     after = AudioClassifier.from_pretrained(tmp_path / "run").encoder.state_dict()
     assert all(torch.equal(after[name], weight) for name, weight in before.items())

@@ -41,33 +41,42 @@ def test_what_a_model_has_heard_is_told_by_speaker_audio_and_name(
     assert all("angry" not in joined.clips[index].emotions for index in without_angry)
 
 
-def clip(name: str, speaker: str | None, audio: str) -> Clip:
-    return Clip(clip_id=name, path=name, speaker=speaker, audio_sha256=audio)
+def clip(name: str, speaker: str | None, audio: str, emotion: str = "sad") -> Clip:
+    return Clip(clip_id=name, path=name, speaker=speaker, audio_sha256=audio, emotion=emotion)
+
+
+LEARNT = "not honest: the model learnt from, or was chosen by, "
+OTHERS = "are other clips of its training and validation speakers: "
 
 
 @pytest.mark.parametrize(
-    ("scored", "said"),
+    ("scored", "same_corpus", "said"),
     [
-        ([clip("z", "other", "z"), clip("y", None, "y")], []),
+        ([clip("z", "other", "z"), clip("y", None, "y")], True, []),
         (
             [clip("a", "one", "a"), clip("c", "one", "c"), clip("d", "other", "d")],
-            [
-                "not honest: the model learnt from, or was chosen by, 1 of",
-                "not honest: 1 are other",
-            ],
+            False,
+            [f"{LEARNT}1 of these clips", f"not honest: 1 {OTHERS}one"],
         ),
-        ([clip("c", "one", "c")], ["not honest if these are the same people: 1 are other"]),
-        ([clip("b", None, "b")], ["not honest: the model learnt from, or was chosen by, 1 of"]),
+        (
+            [clip("c", "one", "c")],
+            False,
+            [f"not honest if these are the same people: 1 {OTHERS}one"],
+        ),
+        ([clip("c", "one", "c")], True, [f"not honest: 1 {OTHERS}one"]),
+        ([clip("c", "two", "c")], True, [f"not honest: 1 {OTHERS}two"]),
+        ([clip("e+b", "three", "x", "sad|angry")], False, [f"{LEARNT}1 of these clips"]),
+        ([clip("e+b", None, "x")], False, []),
+        ([clip("b", None, "b")], False, [f"{LEARNT}1 of these clips"]),
     ],
 )
 def test_learnt_clips_and_other_clips_of_their_speakers_are_told_apart(
-    scored: list[Clip], said: list[str], tmp_path: Path
+    scored: list[Clip], same_corpus: bool, said: list[str], tmp_path: Path
 ) -> None:
-    """A speaker that nobody names is nobody's speaker."""
-    write_manifest([clip("a", "one", "a"), clip("b", None, "b")], tmp_path / TRAINING_CLIPS)
-    lines = list(describe_heard(tmp_path, scored))
-    assert len(lines) == len(said)
-    assert all(line.startswith(start) for line, start in zip(lines, said, strict=True))
+    """A speaker that nobody names is nobody's; a protocol of two corpora says whose it is."""
+    learnt = [clip("a", "one", "a"), clip("b", None, "b"), clip("f", "corpus:two", "f")]
+    write_manifest(learnt, tmp_path / TRAINING_CLIPS)
+    assert list(describe_heard(tmp_path, scored, same_corpus)) == said
 
 
 def test_clips_that_the_encoder_was_pretrained_on_are_told(
@@ -82,4 +91,4 @@ def test_clips_that_the_encoder_was_pretrained_on_are_told(
     assert "transductive: the encoder was pretrained, without labels, on" in printed
     clips = PreparedCorpus.load(prepared).clips
     unheard = [replace(c, audio_sha256=f"new {n}") for n, c in enumerate(clips)]
-    assert not any("transductive" in line for line in describe_heard(tuned, unheard))
+    assert not any("transductive" in line for line in describe_heard(tuned, unheard, False))

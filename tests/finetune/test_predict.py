@@ -201,10 +201,14 @@ def test_a_file_that_is_given_twice_is_answered_once(
     output = tmp_path / "out.csv"
     once = predict([audio / "a.wav"], [model], output)
     assert once.num_files == 1 and "more than once" not in capsys.readouterr().out
+    (tmp_path / "list.csv").write_text("filename\nb.wav\nb.wav\n")
+    (tmp_path / "b.wav").write_bytes((audio / "a.wav").read_bytes())
+    assert predict([tmp_path / "list.csv"], [model], output, "submission").num_files == 2
+    capsys.readouterr()
     done = predict([audio / "a.wav", audio, audio / "a.wav"], [model], output)
     assert [Path(row["file"]).name for row in read_rows(output)].count("a.wav") == 1
     assert done.num_files == len(READABLE) + len(BROKEN)
-    assert "2 files were given more than once: one answer each" in capsys.readouterr().out
+    assert "1 file was given more than once: one answer each" in capsys.readouterr().out
 
 
 def test_an_empty_list_says_so(model: Path, tmp_path: Path) -> None:

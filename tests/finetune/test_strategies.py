@@ -28,6 +28,7 @@ from finetune.train import finetune as run_finetune
 from ssl_audio.config import build_config
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import ConfigError
+from ssl_audio.measuring import FirstLook
 from ssl_audio.probes import build_linear_probe, build_regression
 from tests.finetune.building import build_classifier
 from tests.finetune.configuring import CLASSES, PROTOCOL, configure
@@ -186,21 +187,61 @@ def test_the_probe_is_left_for_what_is_better_by_more_than_noise(
         assert f'"best_step": {best}' in (output / "run.json").read_text()
 
 
+@pytest.mark.parametrize("average", [0, 0.3])
 def test_full_fine_tuning_learns_on_from_a_head_of_its_own(
-    prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    average: float, prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The probe is looked at only: with it or without, the same steps are taken."""
     looks = itertools.cycle([0.0, 0.5, 0.6, 0.7])
     monkeypatch.setattr("finetune.learning.score_clips", lambda *_: {"uar": next(looks)})
     kept: dict[bool, dict[str, torch.Tensor]] = {}
     for keep in (True, False):
-        more = [f"encoder={encoder}", f"strategy={{kind: full, keep_probe: {str(keep).lower()}}}"]
+        settings = [f"keep_probe={str(keep).lower()}", f"average_share={average}"]
+        more = [f"encoder={encoder}", *(f"strategy.{setting}" for setting in settings)]
         run_finetune(configure(prepared, *more), tmp_path / str(keep))
         assert '"best_step": 6' in (tmp_path / str(keep) / "run.json").read_text()
         kept[keep] = load_file(tmp_path / str(keep) / "model.safetensors")
         looks = itertools.cycle([0.5, 0.6, 0.7])
     assert kept[True].keys() == kept[False].keys()
     assert all(torch.equal(weight, kept[False][name]) for name, weight in kept[True].items())
+
+
+def test_noise_of_a_perfect_score_is_none() -> None:
+    """A mean of average precisions may exceed 1 by a rounding."""
+    assert FirstLook(12).margin(1.0000000000000002) == 0
+    assert FirstLook(48).margin(0.5) == pytest.approx(1.645 * 0.5 / 48**0.5)
+
+
+def test_a_resumed_run_still_knows_its_probe(
+    prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Better than the probe, but by no more than noise: after resuming too."""
+    looks = iter([0.5, 0.6, 0.6, 0.6, 0.7])
+    monkeypatch.setattr("finetune.learning.score_clips", lambda *_: {"uar": next(looks)})
+    config, output = configure(prepared, f"encoder={encoder}", "strategy=full"), tmp_path / "run"
+    run_finetune(config, output)
+    newest = sorted((output / "checkpoints").glob("step-*"))[-1]
+    (newest / "state.json").unlink()
+    (output / "run.json").unlink()
+    run_finetune(config, output, resume=True)
+    assert '"best_step": 0' in (output / "run.json").read_text()
+    assert next(looks, None) is None
+
+
+def test_a_run_that_was_killed_at_its_first_look_looks_again_and_logs_it_once(
+    prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, output = configure(prepared, f"encoder={encoder}", "strategy=full"), tmp_path / "run"
+
+    def kill(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("ssl_audio.training._accumulate", kill)
+        run_finetune(config, output)
+    assert '"step": 0' in (output / "metrics.jsonl").read_text()
+    run_finetune(config, output, resume=True)
+    assert (output / "metrics.jsonl").read_text().count('"step": 0,') == 1
 
 
 def test_from_scratch_there_is_no_probe_to_keep(prepared: Path, tmp_path: Path) -> None:
@@ -266,7 +307,11 @@ def test_the_average_follows_as_the_formula_says() -> None:
 
 
 @pytest.mark.slow
-def test_averaged_runs_resume_exactly(prepared: Path, encoder: Path, tmp_path: Path) -> None:
+def test_averaged_runs_resume_exactly(
+    prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any step beats the probe, so that what is kept has learnt."""
+    monkeypatch.setattr(FirstLook, "margin", lambda self, value: -2.0)
     more = [f"encoder={encoder}", "strategy={kind: full, average_share: 0.3}", "level=weighted"]
     more += ["train.max_steps=4", "evaluate_every=4"]
     run_finetune(configure(prepared, *more), tmp_path / "whole")
@@ -277,6 +322,7 @@ def test_averaged_runs_resume_exactly(prepared: Path, encoder: Path, tmp_path: P
     run_finetune(configure(prepared, *more), tmp_path / "parts", resume=True)
     ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("parts", "whole"))
     assert all(torch.equal(ours[name], weight) for name, weight in theirs.items())
+    assert '"best_step": 4' in (tmp_path / "parts" / "run.json").read_text()
 
 
 @pytest.mark.parametrize(

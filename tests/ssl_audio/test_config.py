@@ -37,6 +37,10 @@ class Outer(Config):
     inner: Inner = Inner()
     variant: Kind = Kind()
     choice: Choice = First()
+    pair: tuple[int, int] = (1, 2)
+    level: Literal["last"] | int = "last"
+    parts: dict[str, Inner] = Field(default_factory=dict)
+    many: tuple[Inner, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -53,6 +57,7 @@ class Part(Config):
 
 class Needy(Config):
     part: Part
+    many: tuple[Part, ...]
     word: str
 
 
@@ -86,6 +91,12 @@ def test_dump_reads_back_equal(tmp_path: Path) -> None:
         ("inner.steps=many", "inner.steps"),
         ("name.x=1", "name"),
         ("inner", "expected key=value"),
+        ("inner.lr.x=1", "inner.lr: Input should be a valid number, got {'x': 1}"),
+        ("pair=[1]", "pair: a value is missing, got [1]"),
+        ("pair=[1, x]", "pair.1: Input should be a valid integer"),
+        ("level=x", "level: Input should be 'last' or Input should be a valid integer"),
+        ("parts.one.stepz=1", "unknown key parts.one.stepz (known: lr, steps)"),
+        ("many=[{steps: 0}]", "many.0.steps: Input should be greater than or equal to 1, got 0"),
         ("inner=3", "inner: expected a section, keys below inner, got 3"),
         ("choice=third", "choice: expected one of first, second, got 'third'"),
         (
@@ -110,11 +121,12 @@ def test_what_concerns_several_keys_does_not_recite_them_all() -> None:
 def test_of_a_missing_section_the_keys_are_named_that_it_needs() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(Needy)
-    part, word = str(caught.value).split("; ")
+    part, many, word = str(caught.value).split("; ")
+    assert many == "many is needed: give --set many=..."
     assert part == "part is needed: give --set part.corpus=... and --set part.folds=..."
     assert word == "word is needed: give --set word=..."
     with pytest.raises(ConfigError, match=r"^part.folds is needed: give --set part.folds=\.\.\.$"):
-        load_config(Needy, None, ["part.corpus=x", "word=y"])
+        load_config(Needy, None, ["part.corpus=x", "word=y", "many=[]"])
 
 
 @pytest.mark.parametrize("text", ["- a\n", "a: [", "include: self.yaml\n", "name: \0"])
