@@ -95,7 +95,7 @@ class FullConfig(LearningConfig):
 
     kind: Literal["full"] = "full"
     layer_decay: float | None = Field(default=None, gt=0, le=1)
-    average_share: float = Field(default=0.0, ge=0, lt=1)
+    average_share: float = Field(default=0.1, ge=0, lt=1)
 
 
 class HeadFirstConfig(FullConfig):
