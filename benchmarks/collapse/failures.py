@@ -28,6 +28,7 @@ from benchmarks.collapse.kinds import (
 from ssl_audio.objectives import Objective
 
 _AS_IT_IS = {**LATENT, "target_norm": "none", "utterance_weight": 0.0}
+_OVER_CHANNELS = {**_AS_IT_IS, "target_norm": "channels"}
 _FAST_RUN = {"max_steps": 400, "lr": 3e-3}
 _ANY_BLOCK = ("patch_embedding", "block_1", "block_2", "block_3", "cls", "embedding")
 _DIVERGED = (*_ANY_BLOCK, "prediction", "projection", "loss", "gradient")
@@ -246,6 +247,20 @@ def _of_targets() -> list[Case]:
             "deep student that is its teacher, targets as they are",
             ("embedding", "target"),
             {**_AS_IT_IS, **_pace(0.001), "average_layers": 8},
+            {"max_steps": 400, "lr": 5e-4, "warmup_steps": 40},
+            encoder=DEEP,
+        ),
+        Case(
+            "deep student that is its teacher, targets normalised over channels",
+            ("embedding", "target"),
+            {**_OVER_CHANNELS, **_pace(0.001), "average_layers": 8},
+            {"max_steps": 400, "lr": 5e-4, "warmup_steps": 40},
+            encoder=DEEP,
+        ),
+        Case(
+            "deep student, fast teacher, targets normalised over channels",
+            ("embedding", "target"),
+            {**_OVER_CHANNELS, **_pace(0.005), "average_layers": 8},
             {"max_steps": 400, "lr": 5e-4, "warmup_steps": 40},
             encoder=DEEP,
         ),
