@@ -53,6 +53,14 @@ class StrategyConfig(Variant):
     fits_head: ClassVar[bool] = False
     """The head is fitted to the frozen encoder before anything else."""
 
+    def begins_as_probe(self, pretrained: bool) -> bool:
+        """Whether the head is fitted first, to learn on or to be compared with.
+
+        Args:
+            pretrained: the encoder is.
+        """
+        return self.fits_head
+
 
 class ProbeConfig(StrategyConfig):
     """The head is fitted to the frozen encoder by logistic regression; no steps are taken.
@@ -74,6 +82,10 @@ class LearningConfig(StrategyConfig):
     """
 
     keep_probe: bool = True
+
+    def begins_as_probe(self, pretrained: bool) -> bool:
+        """See StrategyConfig."""
+        return self.fits_head or (self.keep_probe and pretrained)
 
 
 class FrozenConfig(LearningConfig):
@@ -235,11 +247,8 @@ class ClassifierConfig(Config):
 
     @property
     def begins_as_probe(self) -> bool:
-        """The head is fitted before the first step, to learn on or to be compared with."""
-        strategy = self.strategy
-        if strategy.fits_head or not isinstance(strategy, LearningConfig):
-            return strategy.fits_head
-        return strategy.keep_probe and self.encoder is not None
+        """Whether the head is fitted first, to learn on or to be compared with."""
+        return self.strategy.begins_as_probe(pretrained=self.encoder is not None)
 
     @property
     def layer_decay(self) -> float:

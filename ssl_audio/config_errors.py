@@ -1,7 +1,7 @@
 """What is wrong with a configuration, in one line that names keys as the user writes them."""
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ def _follow(
     annotation: Any = config_type
     found: list[type[BaseModel]] = [config_type]
     for number, part in enumerate(location):
-        fields = {name: field for model in found[:1] for name, field in model.model_fields.items()}
+        fields = found[0].model_fields if found else {}
         if _is_container(annotation):
             names.append(str(part))
             annotation = found
@@ -108,7 +108,7 @@ def _follow(
 def _is_container(annotation: Any) -> bool:
     """A dict, list or tuple, whose parts come next in a location."""
     return any(
-        issubclass(origin, dict | list | tuple | Sequence)
+        issubclass(origin, Mapping | Sequence)
         for part in (annotation, *typing.get_args(annotation))
         if isinstance(origin := typing.get_origin(part), type)
     )

@@ -52,7 +52,7 @@ class FirstLook:
     """
 
     num_clips: int
-    leave: Callable[[], None] | None = None
+    leave: Callable[[], None] = lambda: None
 
     def margin(self, value: float) -> float:
         """Least gain over a share ``value`` that is no noise."""
@@ -77,21 +77,6 @@ class Measurement:
     run: Callable[[int], dict[str, float]]
 
 
-def look_first(
-    module: nn.Module,
-    evaluation: Evaluation,
-    state: TrainState,
-    accelerator: Accelerator,
-    log: MetricsLog,
-) -> None:
-    """Evaluates what is there before the first step, if that is asked for."""
-    if evaluation.first_look is None:
-        return
-    evaluate(module, evaluation, state, accelerator, log)
-    if evaluation.first_look.leave:
-        evaluation.first_look.leave()
-
-
 def evaluate(
     module: nn.Module,
     evaluation: Evaluation,
@@ -99,7 +84,10 @@ def evaluate(
     accelerator: Accelerator,
     log: MetricsLog,
 ) -> None:
-    """Logs an evaluation, and keeps the module if it is the best so far."""
+    """Logs an evaluation, and keeps the module if it is the best so far.
+
+    That before the first step is the first look, which is then left.
+    """
     results: list[dict[str, float] | None] = [None]
     if accelerator.is_main_process:
         module.eval()
@@ -115,6 +103,8 @@ def evaluate(
             evaluation.save_best(state.step)
     log.write_line(state.step, metrics)
     accelerator.wait_for_everyone()
+    if evaluation.first_look and state.step == 0:
+        evaluation.first_look.leave()
 
 
 def _margin(evaluation: Evaluation, state: TrainState) -> float:

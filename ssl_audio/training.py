@@ -24,7 +24,7 @@ from ssl_audio.checkpoint import (
 from ssl_audio.data.stream import StepSampler, build_loader
 from ssl_audio.errors import ConfigError, Interrupted
 from ssl_audio.interruption import StopSignals
-from ssl_audio.measuring import Evaluation, Measurement, evaluate, look_first, measure
+from ssl_audio.measuring import Evaluation, Measurement, evaluate, measure
 from ssl_audio.metrics_log import MetricsLog, is_finite
 from ssl_audio.objectives.base import StepOutput
 from ssl_audio.optim import learning_rate_factor
@@ -104,8 +104,8 @@ def train(
     stopped = False
     with closing(log), StopSignals(accelerator) as signals:
         clock = _Clock.start(state)
-        if evaluation and state.step == 0:
-            look_first(module, evaluation, state, accelerator, log)
+        if evaluation and evaluation.first_look and state.step == 0:
+            evaluate(module, evaluation, state, accelerator, log)
         while state.step < config.max_steps and not (state.cut or stopped):
             started = time.perf_counter()
             _set_learning_rate(optimizer, config, state.step)

@@ -1,5 +1,7 @@
 """Seeded failures of pretraining, by cause."""
 
+from typing import Any
+
 import torch
 
 from benchmarks.collapse.breaking import (
@@ -195,6 +197,17 @@ def _pace(share: float) -> dict[str, float]:
     return {"ema_start": share, "ema_end": share}
 
 
+def _deep(cause: str, objective: dict[str, Any], pace: float) -> Case:
+    """An encoder as deep as the tiny one that fails by its teacher."""
+    return Case(
+        cause,
+        ("embedding", "target"),
+        {**objective, **_pace(pace), "average_layers": 8},
+        {"max_steps": 400, "lr": 5e-4, "warmup_steps": 40},
+        encoder=DEEP,
+    )
+
+
 def _of_targets() -> list[Case]:
     runaway = ("target", "loss")
     fading = {**_AS_IT_IS, **_pace(1e6)}
@@ -236,33 +249,15 @@ def _of_targets() -> list[Case]:
             fading,
             hold=fill("teacher.blocks.2.mlp.2", bias=1e3),
         ),
-        Case(
-            "deep student, fast teacher, targets as they are",
-            ("embedding", "target"),
-            {**_AS_IT_IS, **_pace(0.005), "average_layers": 8},
-            {"max_steps": 400, "lr": 5e-4, "warmup_steps": 40},
-            encoder=DEEP,
-        ),
-        Case(
-            "deep student that is its teacher, targets as they are",
-            ("embedding", "target"),
-            {**_AS_IT_IS, **_pace(0.001), "average_layers": 8},
-            {"max_steps": 400, "lr": 5e-4, "warmup_steps": 40},
-            encoder=DEEP,
-        ),
-        Case(
+        _deep("deep student, fast teacher, targets as they are", _AS_IT_IS, 0.005),
+        _deep("deep student that is its teacher, targets as they are", _AS_IT_IS, 0.001),
+        _deep(
             "deep student that is its teacher, targets normalised over channels",
-            ("embedding", "target"),
-            {**_OVER_CHANNELS, **_pace(0.001), "average_layers": 8},
-            {"max_steps": 400, "lr": 5e-4, "warmup_steps": 40},
-            encoder=DEEP,
+            _OVER_CHANNELS,
+            0.001,
         ),
-        Case(
-            "deep student, fast teacher, targets normalised over channels",
-            ("embedding", "target"),
-            {**_OVER_CHANNELS, **_pace(0.005), "average_layers": 8},
-            {"max_steps": 400, "lr": 5e-4, "warmup_steps": 40},
-            encoder=DEEP,
+        _deep(
+            "deep student, fast teacher, targets normalised over channels", _OVER_CHANNELS, 0.005
         ),
     ]
 

@@ -181,8 +181,8 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
 
     @property
     def _begins_as_probe(self) -> bool:
-        strategy = self.settings.learning
-        return strategy.fits_head or (strategy.keep_probe and self._checkpoint.folder is not None)
+        pretrained = self._checkpoint.folder is not None
+        return self.settings.learning.begins_as_probe(pretrained)
 
     @property
     def _layer_decay(self) -> float:
