@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from ssl_audio.draws import Stream, draw_keys, uniform
+from ssl_audio.draws import Stream, _mix, _mix_on_device, draw_keys, uniform
 
 
 def splitmix_finaliser(value: int) -> int:
@@ -21,6 +21,19 @@ def test_equals_the_reference_generator() -> None:
     ]
     drawn = uniform(torch.tensor([key]), Stream.MASK, 5, view=1)[0]
     assert drawn.tolist() == expected
+
+
+def test_a_device_draws_as_a_cpu_does() -> None:
+    ends = torch.tensor([0, 1, -1, 2**63 - 1, -(2**63)])
+    values = torch.cat([ends, torch.randint(-(2**63), 2**63 - 1, (1000,))])
+    mixed = _mix(values)
+    assert torch.equal(mixed, _mix_on_device(values))
+    assert mixed[:5].tolist() == [_signed(splitmix_finaliser(v % 2**64)) for v in ends.tolist()]
+    assert torch.equal(_mix(values[::3]), mixed[::3])
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
 
 
 def test_a_draw_depends_on_its_own_key_only() -> None:
