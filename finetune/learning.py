@@ -1,6 +1,7 @@
 """Learning a classifier from labelled clips; the best step is chosen on validation clips."""
 
 import copy
+import math
 import shutil
 import time
 from collections.abc import Collection
@@ -290,5 +291,6 @@ def _evaluation(
     first_look = None
     if config.begins_as_probe:
         heads = (module.classifier.head, module.judged.head)
-        first_look = look_at_probe(config.strategy, heads, fresh_head, len(material.validation))
+        num_clips, looks = len(material.validation), config.train.max_steps / config.evaluate_every
+        first_look = look_at_probe(config.strategy, heads, fresh_head, num_clips, math.ceil(looks))
     return Evaluation(config.evaluate_every, validate, metric, save_best, keep_only, first_look)

@@ -215,7 +215,11 @@ def fit_head(
 
 
 def look_at_probe(
-    strategy: StrategyConfig, heads: Sequence[nn.Module], fresh: dict[str, Tensor], num_clips: int
+    strategy: StrategyConfig,
+    heads: Sequence[nn.Module],
+    fresh: dict[str, Tensor],
+    num_clips: int,
+    later_looks: int,
 ) -> FirstLook | None:
     """What keeps training from ending below the probe that it could have stayed.
 
@@ -224,17 +228,18 @@ def look_at_probe(
         heads: fitted ones, of what learns and of what is judged.
         fresh: their state before, from which they learn unless they go on from the probe.
         num_clips: for validation.
+        later_looks: at them, while it learns.
     """
     if not (isinstance(strategy, LearningConfig) and strategy.keep_probe):
         return None
     if strategy.fits_head:
-        return FirstLook(num_clips)
+        return FirstLook(num_clips, later_looks)
 
     def leave() -> None:
         for head in heads:
             head.load_state_dict(fresh)
 
-    return FirstLook(num_clips, leave)
+    return FirstLook(num_clips, later_looks, leave)
 
 
 def _questions(head: Head, targets: Doubles) -> list[tuple[Doubles, int]]:

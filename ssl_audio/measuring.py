@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import torch
 from accelerate import Accelerator
@@ -39,29 +40,31 @@ class Evaluation:
 class FirstLook:
     """What is there before training is a candidate too, and left only for something better.
 
-    A step is better if its metric is so by more than 1.645 standard errors of what the first look
-    measured, as if that were a share of so many clips.
+    A step is better if its metric is so by more than noise of what the first look measured, taken
+    as a share of so many clips: by more than the best of all later looks is in one run of twenty
+    at the most, if nothing has been learnt.
 
     Attributes:
         num_clips: that the metric, a share in [0, 1], is measured on.
+        later_looks: how often it is measured again.
         leave: called after it, where training starts from something else.
 
     Source: Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, for a rule by
-    standard errors. We differ: theirs is one. The best of several looks at a few dozen clips is
-    better than the first by one of them by chance alone.
+    standard errors; Dunn 1961, "Multiple Comparisons Among Means", section 2, for how many.
     """
 
     num_clips: int
+    later_looks: int
     leave: Callable[[], None] = lambda: None
 
     def margin(self, value: float) -> float:
         """Least gain over a share ``value`` that is no noise."""
+        deviations = NormalDist().inv_cdf(1 - _SHARE_BY_CHANCE / self.later_looks)
         # A mean of perfect shares may exceed 1 by a rounding.
-        return _ONE_SIDED * math.sqrt(max(0.0, value * (1 - value)) / self.num_clips)
+        return deviations * math.sqrt(max(0.0, value * (1 - value)) / self.num_clips)
 
 
-_ONE_SIDED = 1.645
-"""Standard errors that a normal variable exceeds once in twenty times; here a margin, no test."""
+_SHARE_BY_CHANCE = 0.05
 
 
 @dataclass(frozen=True)

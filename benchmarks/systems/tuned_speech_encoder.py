@@ -5,6 +5,7 @@ wav2vec2, HuBERT, WavLM, data2vec-audio, the encoder of Whisper, AST. Clips long
 """
 
 import copy
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -212,11 +213,13 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
             answer = self._classifier.judge(clips.waveforms)
             return float(metrics.uar(metrics.confusion_matrix(clips.labels, answer)))
 
+        strategy, every = self.settings.strategy, self.settings.evaluate_every
         if not self._begins_as_probe:
-            return Watch(self.settings.evaluate_every, score)
+            return Watch(every, score)
         heads = (module.classifier.head, module.judged.head)
-        first_look = look_at_probe(self.settings.strategy, heads, fresh, len(clips.labels))
-        return Watch(self.settings.evaluate_every, score, first_look)
+        looks = math.ceil(self.settings.train.max_steps / every)
+        first_look = look_at_probe(strategy, heads, fresh, len(clips.labels), looks)
+        return Watch(every, score, first_look)
 
 
 def _copy_backbone(checkpoint: SpeechCheckpoint) -> SpeechBackbone:
