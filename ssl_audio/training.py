@@ -21,7 +21,7 @@ from ssl_audio.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from ssl_audio.data.stream import StepSampler, read_batches
+from ssl_audio.data.stream import StepSampler, build_loader
 from ssl_audio.errors import ConfigError, Interrupted
 from ssl_audio.interruption import StopSignals
 from ssl_audio.measuring import Evaluation, Measurement, evaluate, measure
@@ -190,7 +190,7 @@ def _open_batches(
         accelerator.process_index,
         accelerator.num_processes,
     )
-    return read_batches(stream, sampler, config.num_workers)
+    return iter(build_loader(stream, sampler, config.num_workers))
 
 
 def _accumulate(

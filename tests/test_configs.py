@@ -5,8 +5,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
-from finetune.config import FinetuneConfig
+from benchmarks.systems.ours import OursSettings
+from finetune.config import ClassifierConfig, FinetuneConfig
 from ssl_audio.config import Config, dump_config, load_config
 from ssl_audio.pretrain import PretrainConfig
 
@@ -34,6 +36,19 @@ def test_fine_tuning_recipes_load(path: Path) -> None:
     says_the_default = path.stem == "full"
     assert (load_config(FinetuneConfig, None, given) == config) == says_the_default
     assert path.stem in (config.strategy.kind, config.head.kind.replace("-", "_"), *VARIANTS)
+
+
+def test_rows_of_recipes_are_the_recipes() -> None:
+    rows = yaml.safe_load((CONFIGS / "benchmarks" / "recipes.yaml").read_text(encoding="utf-8"))
+    named = rows["systems"].keys() & {path.stem for path in (CONFIGS / "finetune").glob("*.yaml")}
+    assert named == {"probe", "full", "head_first", "lora", "frozen"}
+    for name in named:
+        given = ["data.corpus=prepared", "data.folds=x/y", "encoder=runs/pretrained"]
+        recipe = load_config(FinetuneConfig, CONFIGS / "finetune" / f"{name}.yaml", given)
+        row = OursSettings(**rows["systems"][name]["settings"])
+        assert row.crop_seconds == recipe.data.crop_seconds
+        for field in ClassifierConfig.model_fields:
+            assert getattr(row, field) == getattr(recipe, field), f"{name}: {field}"
 
 
 @pytest.mark.parametrize("config_type", [PretrainConfig, FinetuneConfig])

@@ -20,7 +20,7 @@ from benchmarks.throughput.steps import LONGEST, Report, System, time_systems
 from ssl_audio.allocation import keep_freed_memory
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.data.stream import CropStream, StepSampler, read_batches
+from ssl_audio.data.stream import CropStream, StepSampler, build_loader
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig, Size
 from ssl_audio.errors import UserError
@@ -162,7 +162,7 @@ def build_ours(
     def loss() -> tuple[Tensor, float]:
         started = time.perf_counter()
         if not loader:
-            loader.append(read_batches(stream, sampler, 0))
+            loader.append(iter(build_loader(stream, sampler, 0)))
         batch = send_to_device(next(loader[0]), device, non_blocking=True)
         waited = time.perf_counter() - started
         return objective(batch).loss, waited

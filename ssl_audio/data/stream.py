@@ -6,7 +6,6 @@ import signal
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
@@ -172,26 +171,6 @@ def build_loader(
         later = stream.starting_at(sampler.first_step * sampler.accumulation)
         return DataLoader(later, batch_size=None, **settings)
     return DataLoader(stream, batch_sampler=sampler, **settings)
-
-
-def read_batches(
-    stream: Dataset | BatchStream, sampler: StepSampler, num_workers: int
-) -> Iterator[Any]:
-    """The loader's batches; without workers a thread assembles one while that before is learnt."""
-    batches = iter(build_loader(stream, sampler, num_workers))
-    return batches if num_workers else one_ahead(batches)
-
-
-def one_ahead(batches: Iterator[Any]) -> Iterator[Any]:
-    """The same, each taken in a thread as soon as the one before is given away."""
-    with ThreadPoolExecutor(1, "batches") as thread:
-        coming = thread.submit(next, batches, _END)
-        while (batch := coming.result()) is not _END:
-            coming = thread.submit(next, batches, _END)
-            yield batch
-
-
-_END = object()
 
 
 def _as_is(batch: Any) -> Any:

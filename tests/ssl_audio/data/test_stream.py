@@ -2,9 +2,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +15,8 @@ from ssl_audio.data.stream import (
     CropStream,
     StepSampler,
     build_loader,
-    one_ahead,
-    read_batches,
     whole_clips,
 )
-from ssl_audio.errors import DataError
 from ssl_audio.stop_signals import STOP_SIGNALS
 
 
@@ -113,49 +108,6 @@ def test_workers_end_by_a_stop_signal_of_the_main_process_alone(
     os.kill(worker.pid or 0, number)
     worker.join(10)
     assert worker.exitcode == 0
-
-
-def test_a_batch_is_assembled_while_the_one_before_is_learnt_from() -> None:
-    assembled = [threading.Event() for _ in range(4)]
-
-    def assemble() -> Iterator[int]:
-        for number, event in enumerate(assembled):
-            event.set()
-            yield number
-
-    batches = one_ahead(assemble())
-    assert next(batches) == 0
-    assert assembled[1].wait(10)  # without being asked for
-    assert not assembled[2].wait(0.1)
-    assert list(batches) == [1, 2, 3]
-
-
-def test_an_error_of_a_batch_comes_when_its_turn_comes() -> None:
-    def assemble() -> Iterator[int]:
-        yield 0
-        raise DataError("torn shard")
-
-    batches = one_ahead(assemble())
-    assert next(batches) == 0
-    with pytest.raises(DataError, match="torn shard"):
-        next(batches)
-
-
-def test_batches_left_behind_leave_no_thread() -> None:
-    batches = one_ahead(iter(range(9)))
-    next(batches)
-    assert any(thread.name.startswith("batches") for thread in threading.enumerate())
-    batches.close()
-    assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
-
-
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_batches_read_are_the_loaders(num_workers: int, prepared: Path) -> None:
-    stream, sampler = open_stream(prepared), StepSampler(4, 1, 2, 6, 0, 1)
-    read = read_batches(stream, sampler, num_workers)
-    for batch, expected in zip(read, build_loader(stream, sampler, 0), strict=True):
-        assert batch.keys() == expected.keys()
-        assert all(torch.equal(batch[name], expected[name]) for name in expected)
 
 
 def test_a_clip_is_never_its_own_background(prepared: Path) -> None:
