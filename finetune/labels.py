@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from finetune.gender_emotion import joint_scores
-from finetune.metrics import compute_metrics, confusion_matrix
-from finetune.multilabel_metrics import compute_multilabel_metrics
+from finetune.metrics import compute_metrics, confusion_matrix, uar
+from finetune.multilabel_metrics import compute_multilabel_metrics, mean_average_precision
 from ssl_audio.data.manifest import Clip
 from ssl_audio.errors import DataError
 
@@ -47,6 +47,10 @@ class LabelSpace(ABC):
     def headline(self) -> str:
         """The score that the best step is chosen by."""
 
+    @abstractmethod
+    def score_headline(self, targets: Shares, probabilities: Floats) -> float:
+        """That score alone, which is sooner there."""
+
 
 class SingleLabel(LabelSpace):
     """Every clip has exactly one of the classes; joint classes of gender and emotion are such."""
@@ -65,6 +69,10 @@ class SingleLabel(LabelSpace):
     ) -> dict[str, float]:
         """See LabelSpace: UAR and its companions; thresholds are not asked."""
         return compute_metrics(targets.argmax(1), probabilities, self.classes)
+
+    def score_headline(self, targets: Shares, probabilities: Floats) -> float:
+        """See LabelSpace: UAR."""
+        return float(uar(confusion_matrix(targets.argmax(1), probabilities)))
 
 
 class GenderEmotion(SingleLabel):
@@ -99,6 +107,10 @@ class MultiLabel(LabelSpace):
         return compute_multilabel_metrics(
             (targets >= 0.5).astype(np.int64), probabilities, np.array(thresholds), self.classes
         )
+
+    def score_headline(self, targets: Shares, probabilities: Floats) -> float:
+        """See LabelSpace: mean average precision."""
+        return mean_average_precision((targets >= 0.5).astype(np.int64), probabilities)
 
 
 LABEL_SPACES: dict[str, type[LabelSpace]] = {

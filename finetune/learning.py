@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from finetune.augmentation import change_waveform, mask_spectrogram
 from finetune.config import ClassifierConfig
-from finetune.evaluate import score_clips
+from finetune.evaluate import predict_clips, score_clips
 from finetune.labels import Shares, gender_groups
 from finetune.levels import LevelName
+from finetune.looks import Looks
 from finetune.material import Material
 from finetune.mixing import MIXINGS
 from finetune.model import AudioClassifier, AudioClassifierConfig
@@ -271,11 +272,24 @@ def _evaluation(
     material: Material,
     fresh_head: dict[str, Tensor],
 ) -> Evaluation:
-    is_lora = config.strategy.kind == "lora"
+    is_lora, attention = config.strategy.kind == "lora", session.choices["attention"]
+    corpus, validation, labels = material.corpus, material.validation, material.labels
+    truth = labels.encode([corpus.clips[index] for index in validation])
+    later_looks = math.ceil(config.train.max_steps / config.evaluate_every)
+    looks = Looks(lambda answers: labels.score_headline(truth, answers), later_looks)
 
     def validate() -> dict[str, float]:
-        scores = score_clips(module.judged, material.corpus, material.validation, material.labels)
+        judged = module.judged
+        looks.add(answers := predict_clips(judged, corpus, validation))
+        scores = labels.score(truth, answers, judged.config.thresholds)
         return {f"validation_{name}": value for name, value in scores.items()}
+
+    def is_beaten() -> bool:
+        if session.checkpoint:  # a resumed run has not looked at its probe
+            probe = load_model(AudioClassifier, session.output / f"best-{0:08d}", attention)
+            probe.eval().to(session.accelerator.device)
+            looks.first = predict_clips(probe, corpus, validation)
+        return looks.newest_is_better()
 
     def save_best(step: int) -> None:
         plain = without_lora(module.judged) if is_lora else module.judged
@@ -287,10 +301,9 @@ def _evaluation(
             if path.name not in names:
                 shutil.rmtree(path)
 
-    metric = f"validation_{material.labels.headline}"
+    metric = f"validation_{labels.headline}"
     first_look = None
     if config.begins_as_probe:
         heads = (module.classifier.head, module.judged.head)
-        num_clips, looks = len(material.validation), config.train.max_steps / config.evaluate_every
-        first_look = look_at_probe(config.strategy, heads, fresh_head, num_clips, math.ceil(looks))
+        first_look = look_at_probe(config.strategy, heads, fresh_head, is_beaten)
     return Evaluation(config.evaluate_every, validate, metric, save_best, keep_only, first_look)

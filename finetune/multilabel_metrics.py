@@ -41,16 +41,27 @@ def compute_multilabel_metrics(
     decided = decide_classes(probabilities, thresholds)
     (present,) = np.nonzero(targets.any(axis=0))
     f1 = [f1_score(targets[:, i], decided[:, i], zero_division=0) for i in present]
-    precision = [average_precision_score(targets[:, i], probabilities[:, i]) for i in present]
     yes_or_no = np.stack([1 - probabilities.ravel(), probabilities.ravel()], axis=1)
     return {
         "macro_f1": float(np.mean(f1)),
-        "mean_ap": float(np.mean(precision)),
+        "mean_ap": mean_average_precision(targets, probabilities),
         "hamming": float(hamming_loss(targets, decided)),
         "subset_accuracy": float(accuracy_score(targets, decided)),
         "label_ranking_ap": float(label_ranking_average_precision_score(targets, probabilities)),
         "calibration_error": expected_calibration_error(targets.ravel(), yes_or_no),
     }
+
+
+def mean_average_precision(targets: Ints, probabilities: Floats) -> float:
+    """Mean over the classes that at least one clip holds.
+
+    Args:
+        targets: (clips, classes) int64 of 0 and 1.
+        probabilities: (clips, classes) float64 in [0, 1].
+    """
+    (present,) = np.nonzero(targets.any(axis=0))
+    found = [average_precision_score(targets[:, i], probabilities[:, i]) for i in present]
+    return float(np.mean(found))
 
 
 def f1_by_class(

@@ -1,7 +1,7 @@
 """Which weights of a classifier learn, how fast, and what they start from."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -218,8 +218,7 @@ def look_at_probe(
     strategy: StrategyConfig,
     heads: Sequence[nn.Module],
     fresh: dict[str, Tensor],
-    num_clips: int,
-    later_looks: int,
+    is_beaten: Callable[[], bool],
 ) -> FirstLook | None:
     """What keeps training from ending below the probe that it could have stayed.
 
@@ -227,19 +226,18 @@ def look_at_probe(
         strategy: that takes steps.
         heads: fitted ones, of what learns and of what is judged.
         fresh: their state before, from which they learn unless they go on from the probe.
-        num_clips: for validation.
-        later_looks: at them, while it learns.
+        is_beaten: see ``FirstLook``.
     """
     if not (isinstance(strategy, LearningConfig) and strategy.keep_probe):
         return None
     if strategy.fits_head:
-        return FirstLook(num_clips, later_looks)
+        return FirstLook(is_beaten)
 
     def leave() -> None:
         for head in heads:
             head.load_state_dict(fresh)
 
-    return FirstLook(num_clips, later_looks, leave)
+    return FirstLook(is_beaten, leave)
 
 
 def _questions(head: Head, targets: Doubles) -> list[tuple[Doubles, int]]:

@@ -1,9 +1,7 @@
 """What is measured while training: results that the best step is chosen by, and others."""
 
-import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import torch
 from accelerate import Accelerator
@@ -40,31 +38,14 @@ class Evaluation:
 class FirstLook:
     """What is there before training is a candidate too, and left only for something better.
 
-    A step is better if its metric is so by more than noise of what the first look measured, taken
-    as a share of so many clips: by more than the best of all later looks is in one run of twenty
-    at the most, if nothing has been learnt.
-
     Attributes:
-        num_clips: that the metric, a share in [0, 1], is measured on.
-        later_looks: how often it is measured again.
+        is_beaten: whether the newest look shows more than the first by more than chance; asked on
+            the main process, and only where its metric is higher.
         leave: called after it, where training starts from something else.
-
-    Source: Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, for a rule by
-    standard errors; Dunn 1961, "Multiple Comparisons Among Means", section 2, for how many.
     """
 
-    num_clips: int
-    later_looks: int
+    is_beaten: Callable[[], bool]
     leave: Callable[[], None] = lambda: None
-
-    def margin(self, value: float) -> float:
-        """Least gain over a share ``value`` that is no noise."""
-        deviations = NormalDist().inv_cdf(1 - _SHARE_BY_CHANCE / self.later_looks)
-        # A mean of perfect shares may exceed 1 by a rounding.
-        return deviations * math.sqrt(max(0.0, value * (1 - value)) / self.num_clips)
-
-
-_SHARE_BY_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -91,17 +72,18 @@ def evaluate(
 
     That before the first step is the first look, which is then left.
     """
-    results: list[dict[str, float] | None] = [None]
+    found: list[tuple[dict[str, float], bool] | None] = [None]
     if accelerator.is_main_process:
         module.eval()
         with torch.no_grad():
-            results = [evaluation.run()]
+            metrics = evaluation.run()
+            found = [(metrics, _is_best(evaluation, state, metrics[evaluation.metric]))]
         module.train()
-    broadcast_object_list(results)
-    metrics = results[0] or {}
-    value = metrics[evaluation.metric]
-    if state.best_value is None or value > state.best_value + _margin(evaluation, state):
-        state.best_step, state.best_value = state.step, value
+    broadcast_object_list(found)
+    assert found[0] is not None
+    metrics, best = found[0]
+    if best:
+        state.best_step, state.best_value = state.step, metrics[evaluation.metric]
         if accelerator.is_main_process:
             evaluation.save_best(state.step)
     log.write_line(state.step, metrics)
@@ -110,11 +92,12 @@ def evaluate(
         evaluation.first_look.leave()
 
 
-def _margin(evaluation: Evaluation, state: TrainState) -> float:
-    """By how much a step must be better than the best one so far."""
-    if evaluation.first_look is None or state.best_step != 0 or state.best_value is None:
-        return 0.0
-    return evaluation.first_look.margin(state.best_value)
+def _is_best(evaluation: Evaluation, state: TrainState, value: float) -> bool:
+    if state.best_value is not None and value <= state.best_value:
+        return False
+    if evaluation.first_look is None or state.best_step != 0:
+        return True
+    return evaluation.first_look.is_beaten()
 
 
 def measure(

@@ -27,6 +27,7 @@ from finetune import metrics
 from finetune.config import AnyStrategyConfig, FinetuneTrainConfig, FullConfig, LoraConfig
 from finetune.heads import SingleLabelConfig
 from finetune.labels import Shares
+from finetune.looks import Looks
 from finetune.strategies import add_lora, fit_head, import_peft, look_at_probe
 from ssl_audio.transformer import recompute_layers
 
@@ -209,17 +210,21 @@ class TunedSpeechEncoder(System[TunedSpeechEncoderSettings]):
         )
 
     def _watch(self, clips: LabelledClips, module: SpeechTuning, fresh: dict[str, Tensor]) -> Watch:
-        def score() -> float:
-            answer = self._classifier.judge(clips.waveforms)
+        def uar(answer: Floats) -> float:
             return float(metrics.uar(metrics.confusion_matrix(clips.labels, answer)))
 
-        strategy, every = self.settings.strategy, self.settings.evaluate_every
+        every = self.settings.evaluate_every
+        looks = Looks(uar, math.ceil(self.settings.train.max_steps / every))
+
+        def score() -> float:
+            looks.add(answer := self._classifier.judge(clips.waveforms))
+            return uar(answer)
+
         if not self._begins_as_probe:
             return Watch(every, score)
         heads = (module.classifier.head, module.judged.head)
-        looks = math.ceil(self.settings.train.max_steps / every)
-        first_look = look_at_probe(strategy, heads, fresh, len(clips.labels), looks)
-        return Watch(every, score, first_look)
+        strategy, beaten = self.settings.strategy, looks.newest_is_better
+        return Watch(every, score, look_at_probe(strategy, heads, fresh, beaten))
 
 
 def _copy_backbone(checkpoint: SpeechCheckpoint) -> SpeechBackbone:

@@ -1,10 +1,12 @@
 """Fine-tuning through its functions and commands, on synthetic speech."""
 
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +38,7 @@ from ssl_audio.encoder_config import SIZES, AudioEncoderConfig
 from ssl_audio.errors import ConfigError, DataError, UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
 from tests.conftest import SMALL
-from tests.finetune.configuring import CLASSES, FAST, PROTOCOL, configure
+from tests.finetune.configuring import CLASSES, FAST, PROTOCOL, Answering, configure
 from tests.ssl_audio.launching import run_command
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -237,21 +239,18 @@ def test_the_best_step_survives_until_no_checkpoint_needs_it(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best is step 2; a better step 5 comes after checkpoint 4 and is lost by a kill."""
-    calls = iter([0.1, 0.5, 0.1, 0.2, 0.9])
 
-    def stub(*_: object) -> dict[str, float]:
-        try:
-            return {"uar": next(calls)}
-        except StopIteration:
-            raise KeyboardInterrupt from None
+    def right() -> Iterator[int]:
+        yield from (1, 6, 1, 2, 11)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr("finetune.learning.score_clips", stub)
+    monkeypatch.setattr("finetune.learning.predict_clips", Answering(right()))
     more = ("evaluate_every=1", "train.save_every=4", "train.max_steps=10")
     config = configure(prepared, *more)
     with pytest.raises(KeyboardInterrupt):
         run_finetune(config, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
-    monkeypatch.setattr("finetune.learning.score_clips", lambda *_: {"uar": 0.0})
+    monkeypatch.setattr("finetune.learning.predict_clips", Answering(itertools.repeat(0)))
     cut = configure(prepared, *more, "train.max_seconds=0.001")
     run_finetune(cut, tmp_path / "run", resume=True)
     record = json.loads((tmp_path / "run" / "run.json").read_text())

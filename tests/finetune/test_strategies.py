@@ -28,10 +28,9 @@ from finetune.train import finetune as run_finetune
 from ssl_audio.config import build_config
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import ConfigError
-from ssl_audio.measuring import FirstLook
 from ssl_audio.probes import build_linear_probe, build_regression
 from tests.finetune.building import build_classifier
-from tests.finetune.configuring import CLASSES, PROTOCOL, configure
+from tests.finetune.configuring import CLASSES, PROTOCOL, Answering, configure
 
 
 @pytest.mark.parametrize("kind", ["single", "multilabel", "gender-emotion"])
@@ -175,13 +174,10 @@ def test_it_begins_as_the_probe_and_keeps_it_where_nothing_is_better(
 def test_the_probe_is_left_for_what_is_better_by_more_than_noise(
     prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """12 validation clips, of which half are right at first; three looks: .3071 are noise."""
-    worse, better = ([0.5, 0.6, 0.8, 0.55], 0), ([0.5, 0.6, 0.81, 0.82], 6)
-    for strategy, (scores, best) in itertools.product(("head_first", "full"), (worse, better)):
-        answers = iter(scores)
-        monkeypatch.setattr(
-            "finetune.learning.score_clips", lambda *_, left=answers: {"uar": next(left)}
-        )
+    """12 validation clips; five more right answers are what chance brings once in 32 times."""
+    worse, better = ([4, 6, 9, 5], 0), ([4, 6, 11, 12], 6)
+    for strategy, (right, best) in itertools.product(("head_first", "full"), (worse, better)):
+        monkeypatch.setattr("finetune.learning.predict_clips", Answering(iter(right)))
         output = tmp_path / f"{strategy} {best}"
         run_finetune(configure(prepared, f"encoder={encoder}", f"strategy={strategy}"), output)
         assert f'"best_step": {best}' in (output / "run.json").read_text()
@@ -192,8 +188,8 @@ def test_full_fine_tuning_learns_on_from_a_head_of_its_own(
     average: float, prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The probe is looked at only: with it or without, the same steps are taken."""
-    looks = itertools.cycle([0.0, 0.5, 0.6, 0.7])
-    monkeypatch.setattr("finetune.learning.score_clips", lambda *_: {"uar": next(looks)})
+    answering = Answering(iter([0, 8, 9, 10]))
+    monkeypatch.setattr("finetune.learning.predict_clips", answering)
     kept: dict[bool, dict[str, torch.Tensor]] = {}
     for keep in (True, False):
         settings = [f"keep_probe={str(keep).lower()}", f"average_share={average}"]
@@ -201,33 +197,17 @@ def test_full_fine_tuning_learns_on_from_a_head_of_its_own(
         run_finetune(configure(prepared, *more), tmp_path / str(keep))
         assert '"best_step": 6' in (tmp_path / str(keep) / "run.json").read_text()
         kept[keep] = load_file(tmp_path / str(keep) / "model.safetensors")
-        looks = itertools.cycle([0.5, 0.6, 0.7])
+        answering.right = iter([8, 9, 10])
     assert kept[True].keys() == kept[False].keys()
     assert all(torch.equal(weight, kept[False][name]) for name, weight in kept[True].items())
-
-
-def test_noise_of_a_perfect_score_is_none() -> None:
-    """A mean of average precisions may exceed 1 by a rounding."""
-    assert FirstLook(12, 3).margin(1.0000000000000002) == 0
-    assert FirstLook(48, 1).margin(0.5) == pytest.approx(1.6449 * 0.5 / 48**0.5, rel=1e-4)
-
-
-def test_the_best_of_many_looks_at_noise_seldom_beats_the_first() -> None:
-    """Answers of a classifier that learns nothing, each look for itself: 5 % at the most."""
-    rng = np.random.default_rng(0)
-    num_clips, later_looks, share = 200, 10, 0.7
-    looks = rng.binomial(num_clips, share, (20_000, later_looks)) / num_clips
-    left = (looks.max(1) > share + FirstLook(num_clips, later_looks).margin(share)).mean()
-    assert 0.02 < left < 0.05
-    assert (looks.max(1) > share + FirstLook(num_clips, 1).margin(share)).mean() > 0.3
 
 
 def test_a_resumed_run_still_knows_its_probe(
     prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Better than the probe, but by no more than noise: after resuming too."""
-    looks = iter([0.5, 0.6, 0.6, 0.6, 0.7])
-    monkeypatch.setattr("finetune.learning.score_clips", lambda *_: {"uar": next(looks)})
+    right = iter([4, 5, 6, 8, 8, 4])  # the last look again, and the probe that it is held against
+    monkeypatch.setattr("finetune.learning.predict_clips", Answering(right))
     config, output = configure(prepared, f"encoder={encoder}", "strategy=full"), tmp_path / "run"
     run_finetune(config, output)
     newest = sorted((output / "checkpoints").glob("step-*"))[-1]
@@ -235,7 +215,7 @@ def test_a_resumed_run_still_knows_its_probe(
     (output / "run.json").unlink()
     run_finetune(config, output, resume=True)
     assert '"best_step": 0' in (output / "run.json").read_text()
-    assert next(looks, None) is None
+    assert next(right, None) is None
 
 
 def test_a_run_that_was_killed_at_its_first_look_looks_again_and_logs_it_once(
@@ -320,8 +300,8 @@ def test_the_average_follows_as_the_formula_says() -> None:
 def test_averaged_runs_resume_exactly(
     prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Any step beats the probe, so that what is kept has learnt."""
-    monkeypatch.setattr(FirstLook, "margin", lambda self, value: -2.0)
+    """The newest look is the best, so that what is kept has learnt."""
+    monkeypatch.setattr("ssl_audio.measuring._is_best", lambda *_: True)
     more = [f"encoder={encoder}", "strategy={kind: full, average_share: 0.3}", "level=weighted"]
     more += ["train.max_steps=4", "evaluate_every=4"]
     run_finetune(configure(prepared, *more), tmp_path / "whole")
