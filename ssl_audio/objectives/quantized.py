@@ -18,6 +18,7 @@ from ssl_audio.acoustics import compute_deltas, compute_mfcc, hold_last_frame
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.stream import choose_evenly, whole_clips
 from ssl_audio.encoder import AudioEncoder, PatchedAudio
+from ssl_audio.errors import UserError
 from ssl_audio.objectives.base import Heard, Ints, StepOutput, to_float
 from ssl_audio.objectives.prediction import (
     Answers,
@@ -69,7 +70,16 @@ class MfccClusters(nn.Module):
         return mean_per_patch(frames, audio.grid, encoder.config.patch_shape[1])
 
     def fit(self, measured: Tensor, seed: int) -> None:
-        """Finds the centres of (num_patches, 39) float32 patches."""
+        """Finds the centres of (num_patches, 39) float32 patches.
+
+        Raises:
+            UserError: there are fewer patches than centres.
+        """
+        if len(measured) < len(self.centres):
+            raise UserError(
+                f"the pool has {len(measured)} patches of sound, too few for {len(self.centres)} "
+                "clusters: give it more audio, or set num_clusters of the quantized targets"
+            )
         self.mean.copy_(measured.mean(0))
         self.deviation.copy_(measured.std(0).clamp(1e-5))
         means = MiniBatchKMeans(

@@ -219,6 +219,25 @@ def test_whole_clips_are_learnt_as_they_are_judged(
         run_finetune(config, tmp_path / "run")
 
 
+def test_clips_longer_than_the_encoder_hears_are_learnt_window_by_window(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every training clip here is; the encoder itself refuses to hear one at once."""
+    monkeypatch.setitem(SIZES, "tiny", {**SMALL, "max_seconds": 0.4})
+    corpus = PreparedCorpus.load(prepared)
+    assert corpus.num_samples.min() > 0.4 * 16_000
+    windows = "windows={seconds: 0.4, hop_seconds: 0.2, combination: attention}"
+    run_finetune(configure(prepared, "data.crop_seconds=null", windows), tmp_path / "run")
+    classifier = load_classifier(tmp_path / "run")
+    waveform = torch.from_numpy(corpus.views[0].astype(np.float32) / 32768)[None]
+    with pytest.raises(ValueError, match=r"must not exceed 0\.4 s"):
+        classifier.encoder.patch_audio(waveform)
+    with torch.no_grad():
+        answer = classifier.probabilities(waveform, torch.tensor([waveform.shape[1]]))
+    assert float(answer.sum()) == pytest.approx(1, abs=1e-5)
+    assert '"training_accuracy"' in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
 def test_models_are_not_mistaken_for_one_another(
     prepared: Path, encoder: Path, tuned: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.errors import UserError
 from ssl_audio.objectives.base import hear
 from ssl_audio.objectives.quantized import (
     MfccClusters,
@@ -119,3 +120,10 @@ def test_sounds_of_a_corpus_are_told_apart(
     short_audio = objective.encoder.patch_audio(short.clean, short.num_samples)
     start = objective.make_targets(short, short_audio)[0, :3]
     assert torch.equal(start, codes[0, :3])
+
+
+def test_a_pool_too_small_for_its_clusters_is_told(prepared: Path, make_encoder: Encoders) -> None:
+    corpus = PreparedCorpus.load(prepared)
+    objective = QuantizedObjective(make_encoder(), QuantizedConfig())
+    with pytest.raises(UserError, match=r"has \d+ patches of sound, too few for 256 clusters"):
+        objective.fit(corpus, np.arange(1), seed=0)
