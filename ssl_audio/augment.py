@@ -53,6 +53,11 @@ def cut_view(
     return cut.masked_fill(places >= num_samples[:, None], 0), num_samples.clamp(max=length)
 
 
+def silence_padding(waveform: Tensor, num_samples: Tensor) -> Tensor:
+    """(batch, samples) float32, zero after each clip's end."""
+    return waveform * _sounding(waveform, num_samples)
+
+
 def change_level(waveform: Tensor, keys: Tensor, most_db: float, view: int) -> Tensor:
     """Every clip louder or softer by up to ``most_db``: (batch, samples) float32."""
     gain_db = (2 * uniform(keys, Stream.LEVEL, 1, view) - 1) * most_db

@@ -15,26 +15,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_audio.augment import (
-    add_noise,
-    change_level,
-    change_speed,
-    cut_view,
-    draw_place,
-    mix_clip,
-    shift_place,
-)
-from ssl_audio.config import Config, Variant
+from ssl_audio.augment import change_speed, cut_view, draw_place, shift_place
+from ssl_audio.config import Variant
 from ssl_audio.data.manifest import SAMPLE_RATE
 from ssl_audio.draws import view_keys
 from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput
 from ssl_audio.gathering import first_gathered_row, gather_with_gradient
 from ssl_audio.masking import MaskingConfig, draw_masks
 from ssl_audio.objectives.base import Batch, Heard, Level, Objective, StepOutput, to_float
+from ssl_audio.objectives.changes import ChangesConfig, change_sound
 from ssl_audio.pooling import mean_std_pool
 
 
-class ContrastConfig(Config):
+class ContrastConfig(ChangesConfig):
     """How two views of a clip are made and compared.
 
     Attributes:
@@ -44,10 +37,6 @@ class ContrastConfig(Config):
         similarity: cosine over a temperature (NT-Xent) or bilinear (COLA).
         temperature: of NT-Xent.
         projection_dim: of the vectors that are compared.
-        level_db: most that a view is made louder or softer.
-        least_snr_db: signal to noise of the noisiest views; None adds no noise.
-        least_background_db: level of a view over the loudest other clip that is mixed in; None
-            mixes none in.
         most_speed: by which views are played faster or slower, as a share; changes pitch.
     """
 
@@ -57,9 +46,6 @@ class ContrastConfig(Config):
     similarity: Literal["cosine", "bilinear"] = "cosine"
     temperature: float = Field(default=0.1, gt=0)
     projection_dim: int = Field(default=128, gt=0)
-    level_db: float = Field(default=6.0, ge=0)
-    least_snr_db: float | None = 10.0
-    least_background_db: float | None = None
     most_speed: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -204,14 +190,7 @@ def _hear_view(batch: Batch, config: ContrastConfig, view: int) -> Heard:
     if config.most_speed:
         # What is told of hidden places is told of the speed that is heard.
         clean, num_samples = change_speed(clean, num_samples, keys, config.most_speed, view)
-    changed = change_level(clean, keys, config.level_db, view)
-    if config.least_background_db is not None:
-        sounding = batch["background_samples"]
-        place = draw_place(sounding, keys, length, view)
-        other, _ = cut_view(to_float(batch["background"]), sounding, place, length)
-        changed = mix_clip(changed, num_samples, other, keys, config.least_background_db, view)
-    if config.least_snr_db is not None:
-        changed = add_noise(changed, num_samples, keys, config.least_snr_db, view)
+    changed = change_sound(clean, num_samples, batch, config, view)
     return Heard(clean, changed, num_samples, view_keys(keys, view))
 
 

@@ -5,10 +5,10 @@ reconstruction and a contrastive loss over one encoder. We differ: both losses s
 tokens of two views of every clip, and any masked prediction may be joined.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ssl_audio.config import Variant
 from ssl_audio.data.prepared import PreparedCorpus
@@ -41,6 +41,12 @@ class JointConfig(Variant):
     prediction: AnyPredictionConfig = QuantizedConfig()
     contrast: ContrastConfig = ContrastConfig(view_seconds=1.6)
     contrastive_weight: float = Field(default=0.5, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.prediction.changes is not None:
+            raise ValueError("prediction.changes of joint are its contrast's: set them there")
+        return self
 
 
 class JointObjective(Objective):

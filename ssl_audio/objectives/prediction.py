@@ -5,11 +5,12 @@ at hidden places are compared with targets made of the whole clip. An objective 
 targets are and how to compare.
 
 Source: He et al. 2022 (MAE), section 3, for hiding before encoding; Baevski et al. 2022 (data2vec
-2.0), section 3.3, for several masks of a clip that share one set of targets.
+2.0), section 3.3, for several masks of a clip that share one set of targets; Chen et al. 2022
+(WavLM), section IV-B, for targets of the sound without what was mixed into it.
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from torch import Tensor
@@ -18,6 +19,7 @@ from ssl_audio.config import Variant
 from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput, PatchedAudio
 from ssl_audio.masking import Masked, MaskingConfig, draw_masks
 from ssl_audio.objectives.base import Batch, Heard, Level, Objective, StepOutput, hear
+from ssl_audio.objectives.changes import ChangesConfig, change_sound
 from ssl_audio.objectives.decoders import (
     AnyDecoderConfig,
     TransformerDecoderConfig,
@@ -28,13 +30,15 @@ TargetsType = TypeVar("TargetsType")
 
 
 class PredictionConfig(MaskingConfig, Variant):
-    """Masks and decoder.
+    """Masks, decoder, and what else tells what is heard from what is to be told.
 
     Attributes:
         decoder: that answers, and is thrown away afterwards.
+        changes: of what the encoder hears; targets are of the sound as it is. None changes nothing.
     """
 
     decoder: AnyDecoderConfig = TransformerDecoderConfig()
+    changes: ChangesConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
     def __init__(self, encoder: AudioEncoder, config: PredictionConfig, target_dim: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.masking = config
+        self.masking, self.changes = config, config.changes
         self.decoder = build_decoder(encoder.config, config.decoder, target_dim)
 
     @abstractmethod
@@ -95,9 +99,22 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
     def target_vectors(self, targets: TargetsType) -> Tensor:
         """(batch, num_patches, dim) of targets, for watching them."""
 
+    @property
+    def needs_background(self) -> bool:
+        """If other clips are mixed in."""
+        return self.changes is not None and self.changes.least_background_db is not None
+
     def forward(self, batch: Batch) -> StepOutput:
         """Loss of one batch."""
-        return self.learn(hear(batch))[0]
+        return self.learn(self.hear(batch))[0]
+
+    def hear(self, batch: Batch) -> Heard:
+        """A batch, changed if it is to be."""
+        heard = hear(batch)
+        if self.changes is None:
+            return heard
+        changed = change_sound(heard.clean, heard.num_samples, batch, self.changes, view=0)
+        return replace(heard, changed=changed)
 
     def learn(self, heard: Heard) -> tuple[StepOutput, AudioEncoderOutput]:
         """The loss, and the visible tokens of num_masks * batch rows for a second loss on them."""
@@ -112,7 +129,7 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
 
     def inspect_learning(self, batch: Batch) -> dict[str, Level]:
         """Targets of whole clips, and answers at the hidden places."""
-        return self.inspect_heard(hear(batch))
+        return self.inspect_heard(self.hear(batch))
 
     def inspect_heard(self, heard: Heard) -> dict[str, Level]:
         """The same of what is heard."""

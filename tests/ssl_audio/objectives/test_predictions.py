@@ -11,6 +11,7 @@ from torch import Tensor
 from ssl_audio.objectives import OBJECTIVES, Objective, ObjectiveConfig
 from ssl_audio.objectives.base import hear
 from ssl_audio.objectives.masked import MaskedConfig, MaskedObjective
+from ssl_audio.objectives.prediction import MaskedPrediction
 from tests.ssl_audio.objectives.conftest import Batches, Encoders
 
 SMALL = {"decoder": {"layers": 1, "dim": 24, "heads": 2}}
@@ -21,6 +22,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "quantized": {"kind": "quantized", "num_clusters": 8, **SMALL},
     "projected": {"kind": "quantized", "targets": "random_projection", **SMALL},
     "descriptors": {"kind": "descriptors", **SMALL},
+    "changed": {"kind": "masked", "changes": {"level_db": 3}, **SMALL},
     "joint": {"kind": "joint", "prediction": {"kind": "quantized", "num_masks": 2, **SMALL}},
 }
 
@@ -120,3 +122,38 @@ def test_several_masks_are_several_single_ones(make_encoder: Encoders, make_batc
             float(many(batch).loss), float(torch.stack(losses).mean()), abs_tol=1e-5
         )
     assert not torch.equal(answers.masked.mask[:2], answers.masked.mask[2:4])
+
+
+@pytest.mark.parametrize("form", ["masked", "latent", "quantized", "projected", "descriptors"])
+def test_targets_are_of_the_sound_without_its_changes(
+    form: str, make_encoder: Encoders, make_batch: Batches
+) -> None:
+    """Louder, noisy, with another clip in it: the encoder hears all that, the targets none."""
+    changes = {"level_db": 12, "least_snr_db": 0, "least_background_db": 0}
+    plain = build(FORMS[form], make_encoder)
+    changed = build({**FORMS[form], "changes": changes}, make_encoder)
+    assert isinstance(plain, MaskedPrediction) and isinstance(changed, MaskedPrediction)
+    assert changed.needs_background and not plain.needs_background
+    other = make_batch([16_000, 20_000], 24_000)["waveform"].flip(0)
+    more = {"background": other, "background_samples": torch.tensor([20_000, 16_000])}
+    batch = {**make_batch([24_000, 9_000], 24_000), **more}
+    heard, as_it_is = changed.hear(batch), plain.hear(batch)
+    assert torch.equal(heard.clean, as_it_is.clean)
+    assert (heard.changed[1, 9_000:] == 0).all()
+    energies = [(sound[0].square().sum()) for sound in (heard.changed, heard.clean)]
+    assert not math.isclose(float(energies[0]), float(energies[1]), rel_tol=0.05)
+    targets = [
+        objective.target_vectors(
+            objective.make_targets(one, objective.encoder.patch_audio(one.changed, one.num_samples))
+        )
+        for objective, one in ((changed, heard), (plain, as_it_is))
+    ]
+    torch.testing.assert_close(*targets)
+    losses = [objective.eval()(batch).loss.item() for objective in (changed, plain)]
+    assert losses[0] != losses[1]
+
+
+def test_changes_of_joint_are_its_contrasts() -> None:
+    values = {"kind": "joint", "prediction": {"kind": "masked", "changes": {}}}
+    with pytest.raises(ValueError, match=r"prediction\.changes of joint are its contrast's"):
+        TypeAdapter(ObjectiveConfig).validate_python(values)
