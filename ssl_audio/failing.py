@@ -7,8 +7,9 @@ docs/collapse.md.
 import math
 from dataclasses import dataclass
 
-LEAST_SPREAD = 0.001
-"""Deviation over clips, or within them, as a share of a stage's scale."""
+LEAST_SPREAD, LEAST_SPREAD_OF_BLOCKS = 0.001, 0.02
+"""Deviation over clips, or within them, as a share of a stage's scale. What blocks add tells places
+apart by their positions alone when the sound no longer reaches them."""
 LEAST_SPREAD_LEFT = {"target": 0.5}
 """Deviation over clips as a share of what it was at the first look, per level. Students are left
 out: what tells clips apart in them often falls at first and comes back."""
@@ -16,8 +17,9 @@ LEAST_RANK = 1.5
 """Effective rank of pooled embeddings."""
 LEAST_SCALE = 1e-6
 """Of any stage but the waveform."""
-LEAST_SCALE_LEFT, MOST_SCALE = 0.01, 1e4
-"""Scale of a stage as a share of what it was at the first look."""
+LEAST_SCALE_LEFT, LEAST_SCALE_LEFT_BESIDE, MOST_SCALE = 0.01, 0.1, 1e4
+"""Scale of a stage as a share of what it was at the first look; the larger share where positions or
+a residual stream stand beside it, and soon drown it."""
 LOG_MEL_SCALES = 0.1, 30.0
 """Of normalised log-mel, which is about 1."""
 MOST_STILL = 0.5
@@ -66,7 +68,7 @@ def judge_spread(level: str, values: dict[str, float]) -> str | None:
         return f"had a scale of {scale:.2g} where about 1 is expected"
     for measure, where in (("over_clips", "for all clips"), ("over_places", "all along a clip")):
         spread = values.get(f"{level}/{measure}", math.inf)
-        if spread < LEAST_SPREAD:
+        if spread < (LEAST_SPREAD_OF_BLOCKS if level.startswith("block_") else LEAST_SPREAD):
             return f"was the same {where} (spread {spread:.1e} of its scale)"
     rank = values.get(f"{level}/rank", math.inf)
     if rank < LEAST_RANK:
@@ -80,7 +82,8 @@ def judge_change(level: str, values: dict[str, float], first: dict[str, float]) 
         return None
     scale, spread = f"{level}/scale", f"{level}/over_clips"
     growth = _share_left(scale, values, first)
-    if growth < LEAST_SCALE_LEFT:
+    beside = level == "patch_embedding" or level.startswith("block_")
+    if growth < (LEAST_SCALE_LEFT_BESIDE if beside else LEAST_SCALE_LEFT):
         return f"shrank to {growth:.1e} of its first scale"
     if growth > MOST_SCALE:
         return f"grew to {growth:.1e} times its first scale"

@@ -19,4 +19,4 @@ class CollapseConfig(Config):
 
     corpora: tuple[Path, ...] = ()
     setting_seeds: tuple[int, ...] = Field(default=(0, 1), min_length=1)
-    reported_seeds: tuple[int, ...] = Field(default=(2, 3), min_length=1)
+    reported_seeds: tuple[int, ...] = Field(default=(4, 5), min_length=1)

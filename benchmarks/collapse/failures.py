@@ -112,10 +112,22 @@ def _of_the_encoder() -> list[Case]:
             hold=fill(_PATCHES, bias=30.0),
         ),
         Case(
+            "patch embedding shrinks by a fifth a step",
+            ("patch_embedding",),
+            QUANTIZED,
+            hold=scale(_PATCHES, 0.8),
+        ),
+        Case(
             "patch embedding shrinks by a tenth a step",
             ("patch_embedding",),
             CONTRASTIVE,
             hold=scale(_PATCHES, 0.9),
+        ),
+        Case(
+            "second block shrinks by a tenth a step",
+            ("block_2",),
+            DESCRIPTORS,
+            hold=scale("encoder.blocks.1", 0.9),
         ),
         Case("second block zeroed", ("block_2",), MASKED, hold=fill(*_ends_of(2))),
         Case(
@@ -277,7 +289,14 @@ def _of_the_optimizer() -> list[Case]:
             {"lr": 1.0, "warmup_steps": 0},
         ),
         Case("rate without any bound", _DIVERGED, QUANTIZED, {"lr": 1e30, "warmup_steps": 0}),
-        Case("weight decay kills", _ANY_BLOCK, MASKED, {"weight_decay": 200.0}),
+        Case("weight decay kills, contrastive", _ANY_BLOCK, CONTRASTIVE, {"weight_decay": 200.0}),
+        Case("weight decay kills, masked", _ANY_BLOCK, MASKED, {"weight_decay": 200.0}),
+        Case(
+            "all blocks grow by a tenth a step",
+            _DIVERGED,
+            LATENT,
+            hold=scale("encoder.blocks", 1.1),
+        ),
         Case(
             "gradients a million times too large",
             ("gradient",),

@@ -116,6 +116,8 @@ HEALTHY = {
         ({"block_1/scale": math.nan}, "block_1", "not finite"),
         ({"block_1/over_places": 0.0, "cls/over_clips": 0.0}, "block_1", "all along a clip"),
         ({"block_1/scale": 1e-4}, "block_1", "shrank"),
+        ({"block_1/scale": 0.0019}, "block_1", "shrank to 9.5e-02"),
+        ({"block_1/over_clips": 0.019, "cls/over_clips": 0.0}, "block_1", "same for all clips"),
         ({"block_1/scale": 1e4}, "block_1", "grew"),
         ({"cls/over_clips": 1e-5}, "cls", "same for all clips"),
         ({"embedding/rank": 1.1}, "embedding", "1.1 dimensions"),
@@ -132,6 +134,12 @@ def test_the_first_failed_level_is_named(changes: dict[str, float], named: str, 
     assert find_failure(HEALTHY, HEALTHY) is None
     failure = find_failure({**HEALTHY, **changes}, HEALTHY)
     assert failure is not None and failure.level == named and said in failure.what
+
+
+def test_stages_without_positions_beside_them_have_wider_bounds() -> None:
+    """And a block may lose all but a tenth of its scale."""
+    few = {"cls/over_clips": 0.015, "cls/scale": 0.05, "block_1/scale": 0.0021}
+    assert find_failure({**HEALTHY, **few}, HEALTHY) is None
 
 
 def test_losses_near_zero_or_of_few_clips_may_rise() -> None:
