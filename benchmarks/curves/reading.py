@@ -14,15 +14,9 @@ import torch
 import ssl_audio
 from benchmarks.curves.config import CurvesConfig
 from benchmarks.curves.picture import UNTRAINED, draw_curves
+from benchmarks.curves.scoring import Reading, score
 from benchmarks.protocol import PROTOCOLS
 from benchmarks.results import slug
-from benchmarks.statistics import (
-    SCORES,
-    choose_clusters,
-    confusion_by,
-    pooled_estimate,
-    spread_over_folds,
-)
 from benchmarks.systems.logmel_statistics import log_mel_statistics
 from ssl_audio.build import EncoderSettings, build_encoder
 from ssl_audio.checkpoint import list_checkpoints, load_checkpoint
@@ -32,50 +26,15 @@ from ssl_audio.data.protocols import OpenProtocol, open_protocol
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.errors import UserError
 from ssl_audio.pool import PoolConfig, open_pool
-from ssl_audio.probes import Floats, ProbeName, embed_levels, probe, rank_me
+from ssl_audio.probes import (
+    embed_levels,
+)
 from ssl_audio.progress import with_progress
 from ssl_audio.run_record import code_sha256, git_commit, read_run_record, write_run_record
 
 ENCODER_WEIGHTS = "encoder."
 """How the names of an objective's weights begin that are its encoder's."""
 LOG_MEL_BANDS = 64
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What one probe reads in one state of an encoder.
-
-    Attributes:
-        run: its name.
-        objective: of the run; ``none`` of log-mel statistics.
-        seed: of the run.
-        step: taken by then; 0 is untrained.
-        processor_seconds: spent by then.
-        protocol: read on.
-        level: of the encoder; -1 is no encoder.
-        probe: that read.
-        uar: of all folds' test clips pooled, in [0, 1].
-        ci_low, ci_high: 95 %, clustered by speaker, else by recording.
-        fold_sd: standard deviation of the UAR over folds.
-        n_clips, n_speakers: tested; speakers are 0 where they are unknown.
-        rank_me: effective number of dimensions of the embeddings of all clips.
-    """
-
-    run: str
-    objective: str
-    seed: int
-    step: int
-    processor_seconds: float
-    protocol: str
-    level: int
-    probe: str
-    uar: float = np.nan
-    ci_low: float | None = None
-    ci_high: float | None = None
-    fold_sd: float | None = None
-    n_clips: int = 0
-    n_speakers: int = 0
-    rank_me: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -193,46 +152,6 @@ def _choose_steps(folder: Path, count: int) -> list[int]:
         raise UserError(f"{folder} holds no checkpoints: pretrain with train.keep_checkpoints")
     chosen = np.linspace(len(saved), 0, min(count, len(saved)), endpoint=False).round().astype(int)
     return sorted({saved[place - 1] for place in chosen})
-
-
-def score(about: Reading, values: Floats, clips: np.ndarray, protocol: OpenProtocol) -> Reading:
-    """Completes a reading: every fold's probe is fitted to what is not its test part.
-
-    Args:
-        about: whose probe reads.
-        values: (num_clips, size) embeddings of all clips of the protocol.
-        clips: (num_clips,) int64 places in its corpus.
-        protocol: whose folds are read.
-    """
-    corpus, classes = protocol.corpus, protocol.folds.classes
-    row_of = {int(clip): row for row, clip in enumerate(clips)}
-    labels = np.array([corpus.clips[clip].emotion for clip in clips])
-    truth, said, folds, tested = [], [], [], []
-    for fold in protocol.folds.folds:
-        learnt, test = (
-            np.array([row_of[int(clip)] for clip in corpus.indices(ids)])
-            for ids in ((*fold.train, *fold.validation), fold.test)
-        )
-        name: ProbeName = "linear" if about.probe == "linear" else "knn"
-        said.append(probe(name, values[learnt], labels[learnt], values[test]))
-        truth.append(labels[test])
-        folds += [fold.number] * len(test)
-        tested += [corpus.clips[clips[row]] for row in test]
-    right = np.array([classes.index(label) for label in np.concatenate(truth)])
-    votes = np.eye(len(classes))[[classes.index(label) for label in np.concatenate(said)]]
-    clusters = choose_clusters([clip.speaker for clip in tested], [c.clip_id for c in tested])
-    uar = SCORES["uar"]
-    estimate = pooled_estimate(confusion_by(right, votes, clusters.names), uar)
-    return replace(
-        about,
-        uar=estimate.value,
-        ci_low=estimate.low,
-        ci_high=estimate.high,
-        fold_sd=spread_over_folds(confusion_by(right, votes, np.array(folds)), uar),
-        n_clips=len(tested),
-        n_speakers=clusters.num_speakers or 0,
-        rank_me=rank_me(values),
-    )
 
 
 def open_state(run: str, folder: Path, step: int) -> State:

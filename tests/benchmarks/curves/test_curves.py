@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,11 @@ import pytest
 
 from benchmarks.curves.config import CurvesConfig
 from benchmarks.curves.reading import open_state, read_curves
+from benchmarks.curves.scoring import Reading, score
+from benchmarks.protocol import PROTOCOLS
 from ssl_audio.config import load_config
+from ssl_audio.data.prepared import PreparedCorpus
+from ssl_audio.data.protocols import OpenProtocol, open_protocol
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.errors import UserError
 from ssl_audio.pretrain import PretrainConfig, pretrain
@@ -49,13 +54,10 @@ def test_a_run_of_another_version_is_read(run: Path, tmp_path: Path) -> None:
 
 
 def test_readings_and_picture(run: Path, prepared: Path, tmp_path: Path, monkeypatch) -> None:
-    protocol = tmp_path / "development.yaml"
-    protocol.write_text(
-        "name: synthetic/development\nsources:\n  - corpus: synthetic\n"
-        "classes: [angry, happy, neutral]\nscheme: leave-one-speaker-out\ndevelopment: true\n"
-    )
+    open_development(prepared, tmp_path)
+    protocol = str(tmp_path / "development.yaml")
     config = CurvesConfig(
-        runs={"joint": run}, corpora={prepared: str(protocol)}, levels=(0, 12), checkpoints=2
+        runs={"joint": run}, corpora={prepared: protocol}, levels=(0, 12), checkpoints=2
     )
     said = read_curves(config, tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "learning_curves.csv")
@@ -71,6 +73,40 @@ def test_readings_and_picture(run: Path, prepared: Path, tmp_path: Path, monkeyp
     other = config.model_copy(update={"levels": (0, 6)})
     with pytest.raises(pytest.fail.Exception, match="again"):
         read_curves(other, tmp_path / "out")
+
+
+def open_development(prepared: Path, tmp_path: Path) -> OpenProtocol:
+    protocol = tmp_path / "development.yaml"
+    protocol.write_text(
+        "name: synthetic/development\nsources:\n  - corpus: synthetic\n"
+        "classes: [angry, happy, neutral]\nscheme: leave-one-speaker-out\ndevelopment: true\n"
+    )
+    return open_protocol(str(protocol), [PreparedCorpus.load(prepared)], PROTOCOLS)
+
+
+@pytest.mark.parametrize("which", ["linear", "knn"])
+def test_gender_and_speaker_are_read_beside_emotion(
+    which: str, prepared: Path, tmp_path: Path
+) -> None:
+    """Embeddings that tell who speaks and nothing of how."""
+    opened = open_development(prepared, tmp_path)
+    clips = opened.corpus.indices(opened.folds.clip_ids)
+    manifest = [opened.corpus.clips[clip] for clip in clips]
+    speakers = sorted({clip.speaker for clip in manifest})
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(len(clips), len(speakers) + 40)).astype(np.float32)
+    for row, clip in zip(values, manifest, strict=True):
+        row[speakers.index(clip.speaker)] += 9
+        row[-40:] += 9 * (clip.gender == "female")
+    about = Reading("run", "masked", 0, 1, 0.0, "synthetic/development", 12, which)
+    reading = score(about, values, clips, opened)
+    assert reading.gender_uar == 1 and reading.speaker_uar > 0.99
+    assert reading.uar < 0.6
+    anonymous = tuple(replace(clip, speaker=None, gender=None) for clip in opened.corpus.clips)
+    nobody = replace(opened, corpus=replace(opened.corpus, clips=anonymous))
+    unknown = score(about, values, clips, nobody)
+    assert np.isnan(unknown.gender_uar) and np.isnan(unknown.speaker_uar)
+    assert unknown.uar == reading.uar
 
 
 def test_only_development_protocols_are_read(run: Path, prepared: Path, tmp_path: Path) -> None:
