@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import (
     accuracy_score,
-    average_precision_score,
     f1_score,
     hamming_loss,
     label_ranking_average_precision_score,
@@ -55,13 +54,25 @@ def compute_multilabel_metrics(
 def mean_average_precision(targets: Ints, probabilities: Floats) -> float:
     """Mean over the classes that at least one clip holds.
 
+    The same numbers as scikit-learn's ``average_precision_score``, a hundred times as fast on a few
+    hundred clips: ``finetune.looks`` asks for thousands of them.
+
     Args:
         targets: (clips, classes) int64 of 0 and 1.
         probabilities: (clips, classes) float64 in [0, 1].
     """
     (present,) = np.nonzero(targets.any(axis=0))
-    found = [average_precision_score(targets[:, i], probabilities[:, i]) for i in present]
-    return float(np.mean(found))
+    return float(np.mean([_average_precision(targets[:, i], probabilities[:, i]) for i in present]))
+
+
+def _average_precision(targets: Ints, probabilities: Floats) -> float:
+    """Precision at every threshold, weighed by the recall that it adds; equal answers share one."""
+    order = np.argsort(-probabilities, kind="stable")
+    answers, found = probabilities[order], np.cumsum(targets[order])
+    last_of_equals = np.flatnonzero(np.append(answers[1:] != answers[:-1], True))
+    found_there = found[last_of_equals]
+    precision = found_there / (last_of_equals + 1)
+    return float(precision @ np.diff(found_there, prepend=0)) / int(found[-1])
 
 
 def f1_by_class(

@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
-from finetune.multilabel_metrics import compute_multilabel_metrics, decide_classes, f1_by_class
+from finetune.multilabel_metrics import (
+    compute_multilabel_metrics,
+    decide_classes,
+    f1_by_class,
+    mean_average_precision,
+)
 
 CLASSES = ("angry", "calm", "happy", "sad")
 
@@ -26,6 +32,16 @@ def slow_average_precision(there, answers):
         total += (recall - before) * (said & (there == 1)).sum() / said.sum()
         before = recall
     return total
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+def test_mean_average_precision_is_scikit_learns(seed, num_clips):
+    targets, probabilities, _ = draw(seed, num_clips)
+    present = targets.any(0)
+    expected = [
+        average_precision_score(targets[:, i], probabilities[:, i]) for i in np.flatnonzero(present)
+    ]
+    assert mean_average_precision(targets, probabilities) == pytest.approx(np.mean(expected))
 
 
 def slow_ranking_precision(row, answers):
