@@ -77,8 +77,8 @@ class LearningConfig(StrategyConfig):
 
     Attributes:
         keep_probe: what has learnt is kept only if it is better than a probe of the same encoder,
-            level and pooling by more than noise of the validation clips. From scratch only where
-            the head is fitted first.
+            level and pooling by more than chance, see ``looks``. From scratch only where the head
+            is fitted first.
     """
 
     keep_probe: bool = True

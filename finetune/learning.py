@@ -272,24 +272,21 @@ def _evaluation(
     material: Material,
     fresh_head: dict[str, Tensor],
 ) -> Evaluation:
-    is_lora, attention = config.strategy.kind == "lora", session.choices["attention"]
+    is_lora = config.strategy.kind == "lora"
     corpus, validation, labels = material.corpus, material.validation, material.labels
     truth = labels.encode([corpus.clips[index] for index in validation])
     later_looks = math.ceil(config.train.max_steps / config.evaluate_every)
     looks = Looks(lambda answers: labels.score_headline(truth, answers), later_looks)
+    kept_probe = session.output / f"best-{0:08d}"
+    if session.checkpoint and kept_probe.exists():  # a resumed run has not looked at it
+        probe = load_model(AudioClassifier, kept_probe, session.choices["attention"])
+        looks.add(predict_clips(probe.eval().to(session.accelerator.device), corpus, validation))
 
     def validate() -> dict[str, float]:
         judged = module.judged
         looks.add(answers := predict_clips(judged, corpus, validation))
         scores = labels.score(truth, answers, judged.config.thresholds)
         return {f"validation_{name}": value for name, value in scores.items()}
-
-    def is_beaten() -> bool:
-        if session.checkpoint:  # a resumed run has not looked at its probe
-            probe = load_model(AudioClassifier, session.output / f"best-{0:08d}", attention)
-            probe.eval().to(session.accelerator.device)
-            looks.first = predict_clips(probe, corpus, validation)
-        return looks.newest_is_better()
 
     def save_best(step: int) -> None:
         plain = without_lora(module.judged) if is_lora else module.judged
@@ -305,5 +302,5 @@ def _evaluation(
     first_look = None
     if config.begins_as_probe:
         heads = (module.classifier.head, module.judged.head)
-        first_look = look_at_probe(config.strategy, heads, fresh_head, is_beaten)
+        first_look = look_at_probe(config.strategy, heads, fresh_head, looks.newest_is_better)
     return Evaluation(config.evaluate_every, validate, metric, save_best, keep_only, first_look)

@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 
 LEAST_SPREAD, LEAST_SPREAD_OF_BLOCKS = 0.001, 0.02
-"""Deviation over clips, or within them, as a share of a stage's scale. What blocks add tells places
-apart by their positions alone when the sound no longer reaches them."""
+"""Deviation over clips, or within them, as a share of a stage's scale; over clips, of what blocks
+add: that has a scale of its own from positions alone, when the sound no longer reaches it."""
 LEAST_SPREAD_LEFT = {"target": 0.5}
 """Deviation over clips as a share of what it was at the first look, per level. Students are left
 out: what tells clips apart in them often falls at first and comes back."""
@@ -66,9 +66,13 @@ def judge_spread(level: str, values: dict[str, float]) -> str | None:
         return "was zero, or asked for nowhere,"
     if level == "log_mel" and not LOG_MEL_SCALES[0] <= scale <= LOG_MEL_SCALES[1]:
         return f"had a scale of {scale:.2g} where about 1 is expected"
-    for measure, where in (("over_clips", "for all clips"), ("over_places", "all along a clip")):
+    of_clips = LEAST_SPREAD_OF_BLOCKS if level.startswith("block_") else LEAST_SPREAD
+    for measure, where, least in (
+        ("over_clips", "for all clips", of_clips),
+        ("over_places", "all along a clip", LEAST_SPREAD),
+    ):
         spread = values.get(f"{level}/{measure}", math.inf)
-        if spread < (LEAST_SPREAD_OF_BLOCKS if level.startswith("block_") else LEAST_SPREAD):
+        if spread < least:
             return f"was the same {where} (spread {spread:.1e} of its scale)"
     rank = values.get(f"{level}/rank", math.inf)
     if rank < LEAST_RANK:

@@ -93,7 +93,7 @@ def evaluate(
 
 
 def _is_best(evaluation: Evaluation, state: TrainState, value: float) -> bool:
-    if state.best_value is not None and value <= state.best_value:
+    if state.best_value is not None and not value > state.best_value:  # nor if it is NaN
         return False
     if evaluation.first_look is None or state.best_step != 0:
         return True

@@ -26,9 +26,7 @@ from ssl_audio.data.protocols import OpenProtocol, open_protocol
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.errors import UserError
 from ssl_audio.pool import PoolConfig, open_pool
-from ssl_audio.probes import (
-    embed_levels,
-)
+from ssl_audio.probes import embed_levels
 from ssl_audio.progress import with_progress
 from ssl_audio.run_record import code_sha256, git_commit, read_run_record, write_run_record
 

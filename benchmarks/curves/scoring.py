@@ -60,6 +60,17 @@ class Reading:
     rank_me: float = np.nan
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """Places among the clips of a protocol: (n,) int64 of those learnt from, and of those tested.
+
+    Validation clips are learnt from too: nothing is chosen by them.
+    """
+
+    learnt: Ints
+    test: Ints
+
+
 def score(about: Reading, values: Floats, clips: Ints, protocol: OpenProtocol) -> Reading:
     """Completes a reading: every fold's probe is fitted to what is not its test part.
 
@@ -72,7 +83,7 @@ def score(about: Reading, values: Floats, clips: Ints, protocol: OpenProtocol) -
     corpus, classes = protocol.corpus, protocol.folds.classes
     place_of = {int(clip): place for place, clip in enumerate(clips)}
     folds = [
-        Fold(
+        _Parts(
             np.array([place_of[clip] for clip in corpus.indices((*fold.train, *fold.validation))]),
             np.array([place_of[clip] for clip in corpus.indices(fold.test)]),
         )
@@ -102,24 +113,13 @@ def score(about: Reading, values: Floats, clips: Ints, protocol: OpenProtocol) -
     )
 
 
-@dataclass(frozen=True)
-class Fold:
-    """Places among the clips of a protocol: (n,) int64 of those learnt from, and of those tested.
-
-    Validation clips are learnt from too: nothing is chosen by them.
-    """
-
-    learnt: Ints
-    test: Ints
-
-
 def _field(corpus: PreparedCorpus, clips: Ints, name: str) -> Strings:
     """(clips,) of the manifest; empty where it is unknown."""
     return np.array([getattr(corpus.clips[clip], name) or "" for clip in clips])
 
 
 def _read_folds(
-    which: ProbeName, values: Floats, labels: Strings, folds: list[Fold]
+    which: ProbeName, values: Floats, labels: Strings, folds: list[_Parts]
 ) -> tuple[Strings, Strings]:
     """What is said of all folds' test clips, and what is true."""
     said = [
@@ -128,7 +128,7 @@ def _read_folds(
     return np.concatenate(said), np.concatenate([labels[fold.test] for fold in folds])
 
 
-def _read_gender(which: ProbeName, values: Floats, genders: Strings, folds: list[Fold]) -> float:
+def _read_gender(which: ProbeName, values: Floats, genders: Strings, folds: list[_Parts]) -> float:
     if any(len(set(genders[fold.learnt])) < 2 for fold in folds) or "" in genders:
         return np.nan
     said, truth = _read_folds(which, values, genders, folds)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from finetune import metrics
-from finetune.labels import MultiLabel, SingleLabel
+from finetune.labels import GenderEmotion, MultiLabel, SingleLabel
 from finetune.looks import Looks
 
 LABELS = np.repeat(np.arange(4), (6, 20, 40, 34))
@@ -64,6 +64,21 @@ def test_counts_the_ways_in_which_signs_could_have_fallen():
         assert looks.newest_is_better() == better
 
 
+def test_one_clip_shows_nothing():
+    looks = Looks(lambda answers: float(answers[0, 0]), 1)
+    looks.add(np.eye(2)[[1]])
+    looks.add(np.eye(2)[[0]])
+    assert not looks.newest_is_better()
+
+
+@pytest.mark.parametrize("later_looks", [1, 101])
+def test_what_is_beyond_doubt_is_found_however_many_looks_there_are(later_looks):
+    looks = Looks(uar, later_looks)
+    looks.add(np.roll(np.eye(4)[LABELS], 1, axis=1))
+    looks.add(np.eye(4)[LABELS])
+    assert looks.newest_is_better()
+
+
 def test_the_same_answers_are_not_better():
     looks = Looks(uar, 1)
     looks.add(np.eye(4)[LABELS])
@@ -71,10 +86,10 @@ def test_the_same_answers_are_not_better():
     assert not looks.newest_is_better()
 
 
-@pytest.mark.parametrize("space", [SingleLabel, MultiLabel])
+@pytest.mark.parametrize("space", [SingleLabel, GenderEmotion, MultiLabel])
 def test_the_headline_alone_is_the_same_number(space):
     generator = np.random.default_rng(1)
-    labels = space(("a", "b", "c", "d"))
+    labels = space(("female_a", "female_b", "male_a", "male_b"))
     targets = np.eye(4, dtype=np.float32)[LABELS]
     answers = generator.dirichlet(np.ones(4), len(LABELS))
     scores = labels.score(targets, answers, [0.5] * 4)

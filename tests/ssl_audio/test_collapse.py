@@ -139,6 +139,7 @@ def test_the_first_failed_level_is_named(changes: dict[str, float], named: str, 
 def test_stages_without_positions_beside_them_have_wider_bounds() -> None:
     """And a block may lose all but a tenth of its scale."""
     few = {"cls/over_clips": 0.015, "cls/scale": 0.05, "block_1/scale": 0.0021}
+    few |= {"block_1/over_places": 0.0011}
     assert find_failure({**HEALTHY, **few}, HEALTHY) is None
 
 
