@@ -57,7 +57,7 @@ def test_decoders_are_transformers_but_for_latent(settings, expected):
         (["objective.temperature=1"], r"unknown key objective\.temperature \(known: kind, mask, "),
         (
             ["objective.kind=contrastive", "objective.decoder=transformer"],
-            r"unknown key objective\.decoder \(known: kind, positives, ",
+            r"unknown key objective\.decoder \(known: kind, level_db, ",
         ),
         (["objective.kind=contrastive", "objective.temperature=0"], r"^objective\.temperature: "),
         (
