@@ -152,7 +152,7 @@ def test_every_task_finds_the_others(cluster: Cluster) -> None:
         "#!/bin/bash\n"
         'echo "$RANK $LOCAL_RANK $WORLD_SIZE $SLURM_CPUS_PER_TASK" \\\n'
         '  "$MASTER_ADDR $MASTER_PORT" >> places\n'
-        'printf "%s|" "$@" >> words; echo >> words\n',
+        'printf "%s\\n" "$(printf "%s|" "$@")" >> words\n',  # at once: two tasks write there
     )
     job = cluster.submit("a recipe", "here", "out", "--set", "data.name=two words")
     assert job.wait() == 0, cluster.said()
