@@ -3,14 +3,7 @@
 from pydantic import Field
 from torch import Tensor
 
-from ssl_audio.augment import (
-    add_noise,
-    change_level,
-    cut_view,
-    draw_place,
-    mix_clip,
-    silence_padding,
-)
+from ssl_audio.augment import add_noise, change_level, cut_view, draw_place, mix_clip
 from ssl_audio.config import Config
 from ssl_audio.objectives.base import Batch, to_float
 
@@ -36,14 +29,14 @@ def change_sound(
     """(batch, samples) float32 as the encoder hears it.
 
     Args:
-        clean: (batch, samples) float32, of the batch or cut out of it.
+        clean: (batch, samples) float32 of the batch or cut out of it, zero after each clip's end.
         num_samples: (batch,) int64 true lengths.
         batch: whose keys draw the changes, and which brings the other clips.
         config: which changes.
         view: each has its own.
     """
     keys = batch["keys"]
-    changed = change_level(silence_padding(clean, num_samples), keys, config.level_db, view)
+    changed = change_level(clean, keys, config.level_db, view)
     if config.least_background_db is not None:
         sounding, length = batch["background_samples"], clean.shape[1]
         place = draw_place(sounding, keys, length, view)

@@ -28,7 +28,7 @@ from ssl_audio.pooling import mean_std_pool
 
 
 class ContrastConfig(ChangesConfig):
-    """How two views of a clip are made and compared.
+    """How two views of a clip are made, changed and compared.
 
     Attributes:
         positives: two crops of a clip, or one crop changed in two ways.

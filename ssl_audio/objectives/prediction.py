@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from torch import Tensor
 
+from ssl_audio.augment import silence_padding
 from ssl_audio.config import Variant
 from ssl_audio.encoder import AudioEncoder, AudioEncoderOutput, PatchedAudio
 from ssl_audio.masking import Masked, MaskingConfig, draw_masks
@@ -113,7 +114,8 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
         heard = hear(batch)
         if self.changes is None:
             return heard
-        changed = change_sound(heard.clean, heard.num_samples, batch, self.changes, view=0)
+        clean = silence_padding(heard.clean, heard.num_samples)
+        changed = change_sound(clean, heard.num_samples, batch, self.changes, view=0)
         return replace(heard, changed=changed)
 
     def learn(self, heard: Heard) -> tuple[StepOutput, AudioEncoderOutput]:
