@@ -32,11 +32,13 @@ class Answering:
 
     def __init__(self, right: Iterator[int]) -> None:
         self.right = right
+        self.asked: list[Any] = []
 
     def __call__(
         self, classifier: Any, corpus: PreparedCorpus, indices: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float64]:
         """(clips, classes), each 0 or 1."""
+        self.asked.append(classifier)
         truth = np.array([CLASSES.index(str(corpus.clips[index].emotion)) for index in indices])
         wrong = np.arange(len(truth)) >= next(self.right)
         return np.eye(len(CLASSES))[(truth + wrong) % len(CLASSES)]

@@ -202,20 +202,30 @@ def test_full_fine_tuning_learns_on_from_a_head_of_its_own(
     assert all(torch.equal(weight, kept[False][name]) for name, weight in kept[True].items())
 
 
+@pytest.mark.parametrize(("last", "best"), [(8, 0), (12, 6)])
 def test_a_resumed_run_still_knows_its_probe(
-    prepared: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    last: int,
+    best: int,
+    prepared: Path,
+    encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Better than the probe, but by no more than noise: after resuming too."""
-    right = iter([4, 5, 6, 8, 8, 4])  # the last look again, and the probe that it is held against
-    monkeypatch.setattr("finetune.learning.predict_clips", Answering(right))
+    """What it holds the last look against is the probe that the run before has kept."""
+    answering = Answering(iter([4, 5, 6, 7]))
+    monkeypatch.setattr("finetune.learning.predict_clips", answering)
     config, output = configure(prepared, f"encoder={encoder}", "strategy=full"), tmp_path / "run"
     run_finetune(config, output)
+    probe = load_file(output / "best-00000000" / "model.safetensors")
     newest = sorted((output / "checkpoints").glob("step-*"))[-1]
     (newest / "state.json").unlink()
     (output / "run.json").unlink()
+    answering.right, answering.asked = iter([4, last]), []
     run_finetune(config, output, resume=True)
-    assert '"best_step": 0' in (output / "run.json").read_text()
-    assert next(right, None) is None
+    assert next(answering.right, None) is None
+    assert torch.equal(answering.asked[0].head.linear.weight, probe["head.linear.weight"])
+    assert not torch.equal(answering.asked[1].head.linear.weight, probe["head.linear.weight"])
+    assert f'"best_step": {best},' in (output / "run.json").read_text()
 
 
 def test_a_run_that_was_killed_at_its_first_look_looks_again_and_logs_it_once(
