@@ -121,7 +121,7 @@ def _field(corpus: PreparedCorpus, clips: Ints, name: str) -> Strings:
 def _read_folds(
     which: ProbeName, values: Floats, labels: Strings, folds: list[_Parts]
 ) -> tuple[Strings, Strings]:
-    """What is said of all folds' test clips, and what is true."""
+    """(tested,) what is said of all folds' test clips, fold after fold, and what is true."""
     said = [
         probe(which, values[fold.learnt], labels[fold.learnt], values[fold.test]) for fold in folds
     ]
