@@ -28,6 +28,7 @@ class Stream(IntEnum):
     BACKGROUND_LEVEL = 9
     SHIFT = 10
     WINDOW = 11
+    PREDICTED = 12
     TIME_MASK = 20
     FREQ_MASK = 21
     PITCH = 22

@@ -1,6 +1,6 @@
-"""Which patches are hidden from the encoder."""
+"""Which patches are hidden from the encoder, and which of these are to be predicted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -21,12 +21,18 @@ class MaskingConfig(Config):
         mask_ratio: share of valid patches hidden from the encoder.
         mask_block: patches along each side of a block.
         num_masks: masks of every clip in one step.
+        prediction_ratio: share of hidden patches that are predicted, others under every mask; what
+            a transformer decodes is as much shorter.
+
+    Source: Fu et al. 2025, "Rethinking Patch Dependence for Masked Autoencoders" (CrossMAE), for
+    the prediction ratio.
     """
 
     mask: Literal["random", "block", "inverse_block"] = "random"
     mask_ratio: float = Field(default=0.75, ge=0, lt=1)
     mask_block: int = Field(default=5, gt=0)
     num_masks: int = Field(default=1, gt=0)
+    prediction_ratio: float = Field(default=1.0, gt=0, le=1)
 
 
 @dataclass(frozen=True)
@@ -38,15 +44,22 @@ class Masked:
         ids_keep: (batch, num_kept) int64, visible patches in rising order; rows with fewer visible
             patches are filled up.
         keep_padding_mask: (batch, num_kept) bool, True = filled up, ignore.
+        ids_predict: (batch, num_predicted) int64, patches to be predicted in rising order, all of
+            them hidden; rows with fewer are filled up.
+        predict_padding_mask: (batch, num_predicted) bool, True = filled up, ignore.
     """
 
     mask: Tensor
     ids_keep: Tensor
     keep_padding_mask: Tensor
+    ids_predict: Tensor
+    predict_padding_mask: Tensor
 
 
 def random_mask(noise: Tensor, mask_ratio: float, padding_mask: Tensor) -> Masked:
     """Hides the share ``mask_ratio`` of each clip's valid patches, at least one visible.
+
+    All that is hidden is to be predicted.
 
     Args:
         noise: (batch, num_patches) float, uniform; the patches with the smallest stay visible.
@@ -55,17 +68,49 @@ def random_mask(noise: Tensor, mask_ratio: float, padding_mask: Tensor) -> Maske
 
     Source: He et al. 2022 (MAE), section 3; counts per clip because clips differ in length.
     """
-    num_valid = (~padding_mask).sum(1)
+    num_valid, num_patches = (~padding_mask).sum(1), padding_mask.shape[1]
     num_keep = (num_valid.double() * (1.0 - mask_ratio)).round().long().clamp(1)
-    rank = noise.masked_fill(padding_mask, torch.inf).argsort(dim=1, stable=True)
+    kept = _smallest(noise, num_keep, padding_mask)
+    hidden = ~kept & ~padding_mask
+    # Widths need no synchronisation: they are shares of the whole grid, which a clip without
+    # padding reaches.
+    width = max(1, round(num_patches * (1.0 - mask_ratio)))
+    return Masked(
+        hidden, *_list_places(kept, width), *_list_places(hidden, max(1, num_patches - width))
+    )
+
+
+def predict_some(masked: Masked, noise: Tensor, prediction_ratio: float) -> Masked:
+    """Leaves the share ``prediction_ratio`` of each clip's hidden patches to be predicted.
+
+    Args:
+        masked: under which all hidden ones are.
+        noise: (batch, num_patches) float, uniform; the hidden patches with the smallest are taken.
+        prediction_ratio: in (0, 1]; of a clip that has hidden patches at least one is taken.
+    """
+    num_hidden = masked.mask.sum(1)
+    num_predicted = (num_hidden.double() * prediction_ratio).round().long().clamp(1)
+    chosen = _smallest(noise, num_predicted.minimum(num_hidden), ~masked.mask)
+    width = max(1, round(masked.ids_predict.shape[1] * prediction_ratio))
+    ids_predict, predict_padding_mask = _list_places(chosen, width)
+    return replace(masked, ids_predict=ids_predict, predict_padding_mask=predict_padding_mask)
+
+
+def _smallest(noise: Tensor, count: Tensor, left_out: Tensor) -> Tensor:
+    """(batch, num_patches) bool: the ``count`` (batch,) patches with the smallest noise."""
+    rank = noise.masked_fill(left_out, torch.inf).argsort(dim=1, stable=True)
     place = torch.arange(noise.shape[1], device=noise.device)
-    kept = torch.zeros_like(padding_mask).scatter(1, rank, place < num_keep[:, None])
-    # Visible patches first, each group in its own order. The width needs no synchronisation: it is
-    # the share of the whole grid, which a clip without padding reaches.
-    width = max(1, round(noise.shape[1] * (1.0 - mask_ratio)))
-    ids_keep = (~kept).to(torch.uint8).argsort(dim=1, stable=True)[:, :width]
-    keep_padding_mask = place[:width] >= num_keep[:, None]
-    return Masked(~kept & ~padding_mask, ids_keep, keep_padding_mask)
+    return torch.zeros_like(left_out).scatter(1, rank, place < count[:, None])
+
+
+def _list_places(chosen: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Places where ``chosen`` (batch, num_patches), in rising order, and what only fills up.
+
+    Returns:
+        (batch, width) int64 and bool.
+    """
+    places = (~chosen).to(torch.uint8).argsort(dim=1, stable=True)[:, :width]
+    return places, ~chosen.take_along_dim(places, dim=1)
 
 
 def draw_masks(keys: Tensor, config: MaskingConfig, grid: Grid, padding_mask: Tensor) -> Masked:
@@ -85,11 +130,20 @@ def draw_masks(keys: Tensor, config: MaskingConfig, grid: Grid, padding_mask: Te
     noise = torch.cat([uniform(keys, Stream.MASK, count, view) for view in range(config.num_masks)])
     if not is_random:
         noise = block_noise(noise, grid, config.mask_block)
-    return random_mask(
+    masked = random_mask(
         1 - noise if config.mask == "block" else noise,
         config.mask_ratio,
         padding_mask.repeat(config.num_masks, 1),
     )
+    if config.prediction_ratio == 1:
+        return masked
+    noise = torch.cat(
+        [
+            uniform(keys, Stream.PREDICTED, grid.num_patches, view)
+            for view in range(config.num_masks)
+        ]
+    )
+    return predict_some(masked, noise, config.prediction_ratio)
 
 
 def count_blocks(grid: Grid, block: int) -> int:

@@ -1,4 +1,4 @@
-"""Light decoders: from the visible tokens to an answer at every place.
+"""Light decoders: from the visible tokens to an answer at every place that is to be predicted.
 
 Source: He et al. 2022 (MAE), section 3, for mask tokens, positions and a few transformer blocks;
 Baevski et al. 2022 (data2vec 2.0), section 3.2 and its released code, for residual grouped
@@ -38,7 +38,7 @@ class DecoderConfig(Variant):
 
 
 class TransformerDecoderConfig(DecoderConfig):
-    """Every place hears every other.
+    """Visible places and those to be predicted hear each other; others are not there.
 
     Attributes:
         heads: attention heads of each block.
@@ -91,7 +91,7 @@ ConvolutionUnlessNamed = Annotated[_Variants, Discriminator(kind_or("convolution
 
 
 class Decoder(nn.Module, ABC):
-    """Puts visible tokens in their places, lets places hear each other, answers at all of them.
+    """Puts visible tokens in their places, lets places hear each other, answers at some of them.
 
     Args:
         encoder_config: of the encoder whose tokens come.
@@ -111,24 +111,27 @@ class Decoder(nn.Module, ABC):
         nn.init.normal_(self.mask_token, std=0.02)
 
     @abstractmethod
-    def mix(self, tokens: Tensor, audio: PatchedAudio) -> Tensor:
-        """(batch, num_patches, dim) of single places -> the same, each having heard others."""
+    def decode(
+        self, visible: Tensor, positions: Tensor, masked: Masked, audio: PatchedAudio
+    ) -> Tensor:
+        """What the places to be predicted make of the visible ones.
+
+        Args:
+            visible: (batch, num_kept, dim) embedded tokens, without their positions.
+            positions: (num_patches, dim) float32.
+            masked: which places they are.
+            audio: of which they are places.
+
+        Returns:
+            (batch, num_predicted, dim).
+        """
 
     def forward(self, tokens: Tensor, masked: Masked, audio: PatchedAudio) -> Tensor:
-        """(batch, num_kept, encoder dim) -> prediction (batch, num_patches, target_dim)."""
-        visible = self.embedding(tokens)
-        batch, num_patches = masked.mask.shape
-        full = self.mask_token.to(visible.dtype).expand(batch, num_patches, self.dim)
-        # Rows with fewer visible patches are filled up with hidden ones: those keep the mask token.
-        visible = torch.where(
-            masked.keep_padding_mask[:, :, None], self.mask_token.to(visible.dtype), visible
-        )
-        index = masked.ids_keep[:, :, None].expand(-1, -1, self.dim)
-        tokens = full.scatter(1, index, visible)
-        tokens = tokens + grid_positions(audio.grid, self.dim, tokens.device)
-        mixed = self.mix(tokens, audio)
+        """(batch, num_kept, encoder dim) -> prediction (batch, num_predicted, target_dim)."""
+        positions = grid_positions(audio.grid, self.dim, tokens.device)
+        decoded = self.decode(self.embedding(tokens), positions, masked, audio)
         # Under FSDP2 in bfloat16 weights are narrower than what positions made of the tokens.
-        return self.prediction(self.norm(mixed.to(self.norm.weight.dtype)))
+        return self.prediction(self.norm(decoded.to(self.norm.weight.dtype)))
 
 
 class TransformerDecoder(Decoder):
@@ -146,12 +149,18 @@ class TransformerDecoder(Decoder):
         ).with_attention(encoder_config._attn_implementation or "sdpa")
         self.blocks = nn.ModuleList(Block(block_config) for _ in range(config.layers))
 
-    def mix(self, tokens: Tensor, audio: PatchedAudio) -> Tensor:
+    def decode(
+        self, visible: Tensor, positions: Tensor, masked: Masked, audio: PatchedAudio
+    ) -> Tensor:
         """Through all blocks."""
-        bias = attention_bias(audio.padding_mask, tokens.dtype)
+        places = torch.cat([masked.ids_keep, masked.ids_predict], dim=1)
+        unknown = self.mask_token.to(visible.dtype).expand(*masked.ids_predict.shape, self.dim)
+        tokens = torch.cat([visible, unknown], dim=1) + positions[places]
+        padding_mask = torch.cat([masked.keep_padding_mask, masked.predict_padding_mask], dim=1)
+        bias = attention_bias(padding_mask, tokens.dtype)
         for block in self.blocks:
             tokens = block(tokens, bias)
-        return tokens
+        return tokens[:, visible.shape[1] :]
 
 
 class ConvolutionDecoder(Decoder):
@@ -170,8 +179,23 @@ class ConvolutionDecoder(Decoder):
             for _ in range(config.layers)
         )
 
+    def decode(
+        self, visible: Tensor, positions: Tensor, masked: Masked, audio: PatchedAudio
+    ) -> Tensor:
+        """Through all blocks, over all places: a place hears those that lie near it."""
+        unknown = self.mask_token.to(visible.dtype)
+        # Rows with fewer visible patches are filled up with hidden ones: those keep the mask token.
+        visible = torch.where(masked.keep_padding_mask[:, :, None], unknown, visible)
+        full = unknown.expand(*masked.mask.shape, self.dim)
+        tokens = full.scatter(1, masked.ids_keep[:, :, None].expand(-1, -1, self.dim), visible)
+        mixed = self.mix(tokens + positions, audio)
+        return mixed.take_along_dim(masked.ids_predict[:, :, None], dim=1)
+
     def mix(self, tokens: Tensor, audio: PatchedAudio) -> Tensor:
-        """Through all blocks; what lies beyond a clip's end is silent."""
+        """(batch, num_patches, dim) of single places -> the same, each having heard others.
+
+        What lies beyond a clip's end is silent.
+        """
         for block in self.blocks:
             tokens = block(tokens.masked_fill(audio.padding_mask[:, :, None], 0.0), audio.grid)
         return tokens

@@ -20,7 +20,7 @@ from ssl_audio.objectives.prediction import (
     Answers,
     MaskedPrediction,
     PredictionConfig,
-    mean_over_hidden,
+    mean_over_predicted,
 )
 from ssl_audio.patches import mean_per_patch
 
@@ -112,15 +112,15 @@ class DescriptorsObjective(MaskedPrediction[Descriptors]):
         return targets.values
 
     def compare(self, answers: Answers, targets: Descriptors) -> StepOutput:
-        """Mean over the groups of each one's mean squared error at hidden places."""
-        times = self.masking.num_masks
-        mask = answers.masked.mask
-        square = (answers.prediction.float() - targets.values.repeat(times, 1, 1)).square()
+        """Mean over the groups of each one's mean squared error at predicted places."""
+        square = (answers.prediction.float() - answers.at_predicted(targets.values)).square()
         errors = dict(zip(_GROUPS, square.split(list(_GROUPS.values()), dim=-1), strict=True))
         losses = {
-            name: mean_over_hidden(
+            name: mean_over_predicted(
                 error.mean(-1),
-                mask & targets.voiced.repeat(times, 1) if name == "pitch" else mask,
+                answers.predicted & answers.at_predicted(targets.voiced)
+                if name == "pitch"
+                else answers.predicted,
             )
             for name, error in errors.items()
         }

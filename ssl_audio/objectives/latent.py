@@ -24,7 +24,7 @@ from ssl_audio.objectives.prediction import (
     Answers,
     MaskedPrediction,
     PredictionConfig,
-    mean_over_hidden,
+    mean_over_predicted,
 )
 from ssl_audio.pooling import mean_pool
 
@@ -121,12 +121,12 @@ class LatentObjective(MaskedPrediction[LatentTargets]):
         return targets.local
 
     def compare(self, answers: Answers, targets: LatentTargets) -> StepOutput:
-        """Mean squared error at hidden places, and of the cls token to the whole clip."""
-        times, mask = self.masking.num_masks, answers.masked.mask
-        error = (answers.prediction.float() - targets.local.repeat(times, 1, 1)).square().mean(-1)
-        local = mean_over_hidden(error, mask)
+        """Mean squared error at predicted places, and of the cls token to the whole clip."""
+        difference = answers.prediction.float() - answers.at_predicted(targets.local)
+        local = mean_over_predicted(difference.square().mean(-1), answers.predicted)
         guess = self.utterance(answers.encoded.cls).float()
-        utterance = (guess - targets.utterance.repeat(times, 1)).square().mean()
+        whole = targets.utterance.repeat(self.masking.num_masks, 1)
+        utterance = (guess - whole).square().mean()
         metrics = {"local_loss": local.detach(), "utterance_loss": utterance.detach()}
         return StepOutput(local + self.config.utterance_weight * utterance, metrics)
 

@@ -19,7 +19,7 @@ from ssl_audio.objectives.prediction import (
     Answers,
     MaskedPrediction,
     PredictionConfig,
-    mean_over_hidden,
+    mean_over_predicted,
 )
 from ssl_audio.patches import unpatchify
 
@@ -40,7 +40,7 @@ def normalise_patches(patches: Tensor, epsilon: float = 1e-6) -> Tensor:
 
 
 class MaskedObjective(MaskedPrediction[Tensor]):
-    """Encode the visible patches, decode all, compare the hidden ones."""
+    """Encode the visible patches, decode hidden ones, compare them."""
 
     def __init__(self, encoder: AudioEncoder, config: MaskedConfig) -> None:
         size = encoder.config.patch_size
@@ -57,26 +57,26 @@ class MaskedObjective(MaskedPrediction[Tensor]):
         return targets
 
     def compare(self, answers: Answers, targets: Tensor) -> StepOutput:
-        """Mean squared error at hidden places."""
-        targets = targets.repeat(self.masking.num_masks, 1, 1)
-        error = (answers.prediction.float() - targets).square().mean(-1)
-        return StepOutput(mean_over_hidden(error, answers.masked.mask))
+        """Mean squared error at predicted places."""
+        difference = answers.prediction.float() - answers.at_predicted(targets)
+        return StepOutput(mean_over_predicted(difference.square().mean(-1), answers.predicted))
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> Reconstruction:
-        """What the model sees under its first mask and what it makes of the rest, as pictures.
+        """What the model sees under its first mask and what it makes of all the rest, as pictures.
 
         The prediction is normalised patch by patch; each is put back to the original's mean and
         deviation, which the model does not predict.
         """
         heard = hear(batch)
         audio = self.encoder.patch_audio(heard.changed, heard.num_samples)
-        answers = self.answer(audio, heard.keys)
-        first = slice(len(audio.patches))
-        prediction = answers.prediction[first].float()
+        one_mask = self.masking.model_copy(update={"num_masks": 1, "prediction_ratio": 1.0})
+        answers = self.answer(audio, heard.keys, one_mask)
+        places = answers.masked.ids_predict[:, :, None].expand_as(answers.prediction)
+        prediction = torch.zeros_like(audio.patches).scatter(1, places, answers.prediction.float())
         mean = audio.patches.mean(-1, keepdim=True)
         deviation = audio.patches.std(-1, keepdim=True, correction=0)
-        hidden = answers.masked.mask[first, :, None]
+        hidden = answers.masked.mask[:, :, None]
         size = self.encoder.config.patch_shape
         pictures = (
             audio.patches,

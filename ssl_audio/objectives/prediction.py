@@ -1,8 +1,8 @@
 """Masked prediction: what all objectives share that tell hidden places from visible ones.
 
-The encoder sees the visible patches only, a light decoder answers at every place, and the answers
-at hidden places are compared with targets made of the whole clip. An objective says what the
-targets are and how to compare.
+The encoder sees the visible patches only, a light decoder answers at hidden places, and these
+answers are compared with targets made of the whole clip. An objective says what the targets are
+and how to compare.
 
 Source: He et al. 2022 (MAE), section 3, for hiding before encoding; Baevski et al. 2022 (data2vec
 2.0), section 3.3, for several masks of a clip that share one set of targets; Chen et al. 2022
@@ -13,6 +13,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from ssl_audio.augment import silence_padding
@@ -47,24 +48,42 @@ class Answers:
     """What the model says of num_masks * batch masked clips, masks one after the other.
 
     Attributes:
-        prediction: (rows, num_patches, target_dim) of the decoder.
+        prediction: (rows, num_predicted, target_dim) of the decoder.
         encoded: visible tokens and cls.
-        masked: which patches were hidden.
+        masked: which patches were hidden, and which of them were predicted.
     """
 
     prediction: Tensor
     encoded: AudioEncoderOutput
     masked: Masked
 
+    @property
+    def predicted(self) -> Tensor:
+        """(rows, num_predicted) bool, False where a row is only filled up."""
+        return ~self.masked.predict_padding_mask
 
-def mean_over_hidden(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean over clips of each clip's mean over its hidden patches: scalar float32.
+    def at_predicted(self, of_patches: Tensor) -> Tensor:
+        """What the whole batch has at the predicted places.
+
+        Args:
+            of_patches: (batch, num_patches, ...) of every patch of every clip.
+
+        Returns:
+            (rows, num_predicted, ...).
+        """
+        ids = self.masked.ids_predict
+        clips = torch.arange(len(ids), device=ids.device) % len(of_patches)
+        return of_patches[clips[:, None], ids]
+
+
+def mean_over_predicted(error: Tensor, counted: Tensor) -> Tensor:
+    """Mean over clips of each clip's mean over its predicted patches: scalar float32.
 
     Args:
-        error: (batch, num_patches) of every patch.
-        mask: (batch, num_patches) bool, True = hidden; a clip without hidden patches counts 0.
+        error: (rows, num_predicted).
+        counted: (rows, num_predicted) bool; a clip of which nothing counts has an error of 0.
     """
-    per_clip = (error * mask).sum(1) / mask.sum(1).clamp(1)
+    per_clip = (error * counted).sum(1) / counted.sum(1).clamp(1)
     return per_clip.mean()
 
 
@@ -140,12 +159,21 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
         targets = self.target_vectors(self.make_targets(heard, audio))
         return {
             "target": Level(targets, ~audio.padding_mask),
-            "prediction": Level(answers.prediction, answers.masked.mask),
+            "prediction": Level(answers.prediction, answers.predicted),
         }
 
-    def answer(self, audio: PatchedAudio, keys: Tensor) -> Answers:
-        """Encodes and decodes under the masks that the (batch,) int64 keys draw."""
-        masked = draw_masks(keys, self.masking, audio.grid, audio.padding_mask)
-        audio = audio.repeat(self.masking.num_masks)
+    def answer(
+        self, audio: PatchedAudio, keys: Tensor, masking: MaskingConfig | None = None
+    ) -> Answers:
+        """Encodes and decodes under masks.
+
+        Args:
+            audio: a batch.
+            keys: (batch,) int64, which the masks are drawn by.
+            masking: which masks; None takes the objective's.
+        """
+        masking = masking or self.masking
+        masked = draw_masks(keys, masking, audio.grid, audio.padding_mask)
+        audio = audio.repeat(masking.num_masks)
         encoded = self.encoder.encode(audio, masked)
         return Answers(self.decoder(encoded.last_hidden_state, masked, audio), encoded, masked)

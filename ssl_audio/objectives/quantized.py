@@ -24,7 +24,7 @@ from ssl_audio.objectives.prediction import (
     Answers,
     MaskedPrediction,
     PredictionConfig,
-    mean_over_hidden,
+    mean_over_predicted,
 )
 from ssl_audio.patches import mean_per_patch
 
@@ -114,7 +114,7 @@ class RandomCodebook(nn.Module):
 
 
 class QuantizedObjective(MaskedPrediction[Tensor]):
-    """Encode the visible patches, decode all, name the hidden sounds."""
+    """Encode the visible patches, decode hidden ones, name their sounds."""
 
     def __init__(self, encoder: AudioEncoder, config: QuantizedConfig) -> None:
         super().__init__(encoder, config, config.num_clusters)
@@ -152,20 +152,19 @@ class QuantizedObjective(MaskedPrediction[Tensor]):
         return functional.one_hot(targets, self.num_clusters)
 
     def compare(self, answers: Answers, targets: Tensor) -> StepOutput:
-        """Cross-entropy at hidden places."""
-        targets = targets.repeat(self.masking.num_masks, 1)
-        mask = answers.masked.mask
+        """Cross-entropy at predicted places."""
+        targets, predicted = answers.at_predicted(targets), answers.predicted
         error = functional.cross_entropy(
             answers.prediction.float().flatten(0, 1), targets.flatten(), reduction="none"
         ).view_as(targets)
         right = answers.prediction.detach().argmax(-1) == targets
-        # Places that are seen, or that follow a clip's end, count as one more sound, left out.
-        hidden = targets.where(mask, self.num_clusters).flatten()
-        used = torch.bincount(hidden, minlength=self.num_clusters + 1)[:-1].float()
+        # What only fills up a row counts as one more sound, left out.
+        asked = targets.where(predicted, self.num_clusters).flatten()
+        used = torch.bincount(asked, minlength=self.num_clusters + 1)[:-1].float()
         share = used / used.sum().clamp(1)
         metrics = {
-            "hidden_accuracy": mean_over_hidden(right, mask),
-            # Of one sound at all hidden places: 1; of all equally often: num_clusters.
+            "hidden_accuracy": mean_over_predicted(right, predicted),
+            # Of one sound at all these places: 1; of all equally often: num_clusters.
             "target_perplexity": (-(share * (share + 1e-12).log()).sum()).exp(),
         }
-        return StepOutput(mean_over_hidden(error, mask), metrics)
+        return StepOutput(mean_over_predicted(error, predicted), metrics)

@@ -9,6 +9,7 @@ from ssl_audio.masking import (
     block_noise,
     count_blocks,
     draw_masks,
+    predict_some,
     random_mask,
 )
 from ssl_audio.patches import Grid
@@ -42,6 +43,50 @@ def test_a_clips_mask_does_not_depend_on_its_batch() -> None:
     together = random_mask(noise, 0.75, padding)
     alone = random_mask(noise[2:, :7], 0.75, padding[2:, :7])
     assert torch.equal(together.mask[2, :7], alone.mask[0])
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=5),
+    ratio=st.floats(0, 0.99),
+    prediction_ratio=st.floats(0.01, 1),
+    seed=st.integers(0, 9),
+)
+def test_predicted_ones_are_a_share_of_the_hidden_ones(
+    lengths: list[int], ratio: float, prediction_ratio: float, seed: int
+) -> None:
+    num_patches = max(lengths)
+    padding = torch.arange(num_patches) >= torch.tensor(lengths)[:, None]
+    generator = torch.Generator().manual_seed(seed)
+    noise, other = torch.rand(2, len(lengths), num_patches, generator=generator)
+    masked = random_mask(noise, ratio, padding)
+    some = predict_some(masked, other, prediction_ratio)
+    assert torch.equal(some.mask, masked.mask) and torch.equal(some.ids_keep, masked.ids_keep)
+    for row in range(len(lengths)):
+        hidden = masked.mask[row].nonzero().flatten().tolist()
+        assert masked.ids_predict[row][~masked.predict_padding_mask[row]].tolist() == hidden
+        predicted = some.ids_predict[row][~some.predict_padding_mask[row]].tolist()
+        count = max(1, round(len(hidden) * prediction_ratio)) if hidden else 0
+        smallest = sorted(hidden, key=lambda patch, row=row: float(other[row, patch]))[:count]
+        assert predicted == sorted(smallest)
+    everything = predict_some(masked, other, 1.0)
+    assert torch.equal(everything.ids_predict, masked.ids_predict)
+
+
+def test_other_patches_are_predicted_under_every_mask_in_every_batch_the_same() -> None:
+    keys = draw_keys(0, torch.zeros(4000, dtype=torch.int64), torch.arange(4000))
+    padding = torch.arange(40) >= torch.tensor([40, 40, 40, 30]).repeat(1000)[:, None]
+    config = MaskingConfig(mask_ratio=0.5, num_masks=2, prediction_ratio=0.25)
+    masked = draw_masks(keys, config, Grid(1, 40), padding)
+    alone = draw_masks(keys[3:4], config, Grid(1, 30), padding[3:4, :30])
+    for row, same in ((0, 3), (1, 4003)):
+        predicted = masked.ids_predict[same][~masked.predict_padding_mask[same]]
+        assert torch.equal(alone.ids_predict[row], predicted) and len(predicted) == 4
+    assert not torch.equal(masked.ids_predict[:4000], masked.ids_predict[4000:])
+    often = torch.zeros(8000, 40).scatter(1, masked.ids_predict, 1.0)[
+        padding.logical_not().all(1).repeat(2)
+    ]
+    assert (often.mean(0) - 0.125).abs().max() < 0.03
 
 
 def run_lengths(row: torch.Tensor) -> list[int]:

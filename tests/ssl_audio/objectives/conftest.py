@@ -7,9 +7,17 @@ from torch import Tensor
 from ssl_audio.draws import draw_keys
 from ssl_audio.encoder import AudioEncoder
 from ssl_audio.encoder_config import AudioEncoderConfig
+from ssl_audio.masking import Masked
 
 Batches = Callable[[list[int], int], dict[str, Tensor]]
 Encoders = Callable[..., AudioEncoder]
+
+
+def list_predicted(masked: Masked, row: int) -> list[tuple[int, int]]:
+    """Of each predicted patch of a row the column of its prediction, and the patch."""
+    filled = masked.predict_padding_mask[row].tolist()
+    patches = masked.ids_predict[row].tolist()
+    return [(column, patch) for column, patch in enumerate(patches) if not filled[column]]
 
 
 @pytest.fixture

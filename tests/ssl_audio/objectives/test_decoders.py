@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,8 +8,15 @@ from torch import Tensor
 from ssl_audio.encoder import AudioEncoder, PatchedAudio
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.masking import MaskingConfig, draw_masks
-from ssl_audio.objectives.decoders import ConvolutionDecoder, ConvolutionDecoderConfig
-from ssl_audio.patches import Grid
+from ssl_audio.objectives.decoders import (
+    ConvolutionDecoder,
+    ConvolutionDecoderConfig,
+    TransformerDecoder,
+    TransformerDecoderConfig,
+)
+from ssl_audio.patches import Grid, grid_positions
+from ssl_audio.transformer import attention_bias
+from tests.ssl_audio.objectives.conftest import list_predicted
 
 CONFIG = ConvolutionDecoderConfig(dim=8, layers=2, kernel_size=3, groups=2)
 ONE_ROW, FOUR_ROWS = (64, 4), (16, 16)
@@ -80,10 +88,49 @@ def test_a_hidden_place_begins_as_the_mask_token_wherever_it_is() -> None:
     with torch.no_grad():
         visible = encoder.encode(audio, masked).last_hidden_state
         answers = decoder(visible, masked, audio)
-    both = masked.mask[0] & masked.mask[1]
-    assert both.any() and torch.equal(answers[0][both], answers[1][both])
-    seen = ~masked.mask[0] & ~masked.mask[1]
-    assert seen.any() and not torch.isclose(answers[0][seen], answers[1][seen]).all(1).any()
+        seen = decoder(visible, replace(masked, ids_predict=masked.ids_keep), audio)
+    for ids, told, equal in ((masked.ids_predict, answers, True), (masked.ids_keep, seen, False)):
+        columns = [{patch: column for column, patch in enumerate(row)} for row in ids.tolist()]
+        both = columns[0].keys() & columns[1].keys()
+        assert both
+        for patch in both:
+            first, second = (told[row][columns[row][patch]] for row in range(2))
+            assert torch.equal(first, second) if equal else not torch.isclose(first, second).all()
+
+
+def test_blocks_hear_visible_places_and_those_that_are_predicted() -> None:
+    """As if all places stood in the grid's order and those that are not there were padding."""
+    torch.manual_seed(0)
+    shape = AudioEncoderConfig(hidden_size=24, num_hidden_layers=1, num_attention_heads=2)
+    config = TransformerDecoderConfig(dim=16, layers=2, heads=2)
+    decoder = TransformerDecoder(shape, config, target_dim=5).eval()
+    audio = PatchedAudio(
+        torch.zeros(3, 30, 1), torch.arange(30) >= torch.tensor([30, 17, 1])[:, None], Grid(1, 30)
+    )
+    keys = torch.arange(3)
+    for ratio in (1.0, 0.4):
+        masking = MaskingConfig(mask_ratio=0.6, prediction_ratio=ratio)
+        masked = draw_masks(keys, masking, audio.grid, audio.padding_mask)
+        visible = torch.randn(3, masked.ids_keep.shape[1], 24)
+        with torch.no_grad():
+            answers = decoder(visible, masked, audio)
+            for row in range(3):
+                there = torch.zeros(30, dtype=torch.bool)
+                tokens = decoder.mask_token.repeat(30, 1)
+                for column, patch in enumerate(masked.ids_keep[row].tolist()):
+                    if not masked.keep_padding_mask[row, column]:
+                        tokens[patch], there[patch] = decoder.embedding(visible[row, column]), True
+                predicted = list_predicted(masked, row)
+                there[[patch for _, patch in predicted]] = True
+                mixed = (tokens + grid_positions(audio.grid, 16, keys.device))[None]
+                for block in decoder.blocks:
+                    mixed = block(mixed, attention_bias(~there[None], torch.float32))
+                expected = decoder.prediction(decoder.norm(mixed[0]))
+                for column, patch in predicted:
+                    torch.testing.assert_close(
+                        answers[row, column], expected[patch], atol=1e-5, rtol=1e-4
+                    )
+                assert len(predicted) == [[18, 10, 0], [7, 4, 0]][ratio < 1][row]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ssl_audio.objectives.decoders import TransformerDecoderConfig
 from ssl_audio.objectives.descriptors import DescriptorsConfig
 from ssl_audio.objectives.joint import JointConfig, JointObjective
 from ssl_audio.objectives.masked import MaskedConfig
-from tests.ssl_audio.objectives.conftest import Batches, Encoders
+from tests.ssl_audio.objectives.conftest import Batches, Encoders, list_predicted
 from tests.ssl_audio.objectives.test_contrastive import slow_nt_xent
 
 TEMPERATURE = 0.3
@@ -45,17 +45,16 @@ def test_loss_equals_the_slow_definition(
             for row in range(8):
                 one = Heard(*(getattr(heard, name)[row : row + 1] for name in Heard.__match_args__))
                 masked = Masked(
-                    *(
-                        getattr(drawn, name)[8 * mask + row][None]
-                        for name in ("mask", "ids_keep", "keep_padding_mask")
-                    )
+                    *(getattr(drawn, name)[8 * mask + row][None] for name in Masked.__match_args__)
                 )
                 patches = objective.encoder.patch_audio(one.changed, one.num_samples)
                 encoded = objective.encoder.encode(patches, masked)
                 told = prediction.decoder(encoded.last_hidden_state, masked, patches)[0]
                 target = prediction.make_targets(one, patches)[0]
-                hidden = masked.mask[0].nonzero().flatten().tolist()
-                errors = [float((told[p] - target[p]).square().mean()) for p in hidden]
+                errors = [
+                    float((told[column] - target[p]).square().mean())
+                    for column, p in list_predicted(masked, 0)
+                ]
                 prediction_losses.append(sum(errors) / len(errors))
                 tokens = encoded.last_hidden_state[0][~encoded.padding_mask[0]]
                 pooled = torch.cat([tokens.mean(0), tokens.std(0, correction=0)])

@@ -8,6 +8,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from ssl_audio.masking import Masked
 from ssl_audio.objectives import OBJECTIVES, Objective, ObjectiveConfig
 from ssl_audio.objectives.base import hear
 from ssl_audio.objectives.masked import MaskedConfig, MaskedObjective
@@ -23,6 +24,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "projected": {"kind": "quantized", "targets": "random_projection", **SMALL},
     "descriptors": {"kind": "descriptors", **SMALL},
     "changed": {"kind": "masked", "changes": {"level_db": 3}, **SMALL},
+    "some": {"kind": "masked", "prediction_ratio": 0.5, "num_masks": 2, **SMALL},
+    "some_latent": {"kind": "latent", "average_layers": 2, "prediction_ratio": 0.5, **CONVOLUTIONS},
     "joint": {"kind": "joint", "prediction": {"kind": "quantized", "num_masks": 2, **SMALL}},
 }
 
@@ -69,9 +72,10 @@ def test_every_weight_learns(form: str, make_encoder: Encoders, make_batch: Batc
         for name, weight in objective.named_parameters()
         if weight.requires_grad and weight.grad is None
     ]
-    assert without == ([] if form == "latent" else [n for n in without if n.endswith("cls_token")])
+    has_teacher = FORMS[form]["kind"] == "latent"
+    assert without == ([] if has_teacher else [n for n in without if n.endswith("cls_token")])
     still = [name for name, weight in objective.named_parameters() if not weight.requires_grad]
-    assert all(".teacher." in f".{name}" for name in still) and bool(still) == (form == "latent")
+    assert all(".teacher." in f".{name}" for name in still) and bool(still) == has_teacher
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -111,8 +115,7 @@ def test_several_masks_are_several_single_ones(make_encoder: Encoders, make_batc
         losses: list[Tensor] = []
         for rows in torch.arange(6).chunk(3):
             masked = type(answers.masked)(
-                *(getattr(answers.masked, name)[rows] for name in ("mask", "ids_keep")),
-                answers.masked.keep_padding_mask[rows],
+                *(getattr(answers.masked, name)[rows] for name in Masked.__match_args__)
             )
             encoded = one.encoder.encode(audio, masked)
             prediction = one.decoder(encoded.last_hidden_state, masked, audio)

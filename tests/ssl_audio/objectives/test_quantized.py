@@ -14,7 +14,7 @@ from ssl_audio.objectives.quantized import (
     QuantizedObjective,
     RandomCodebook,
 )
-from tests.ssl_audio.objectives.conftest import Batches, Encoders
+from tests.ssl_audio.objectives.conftest import Batches, Encoders, list_predicted
 
 SMALL = {"decoder": {"layers": 1, "dim": 24, "heads": 2}}
 
@@ -34,12 +34,12 @@ def test_loss_equals_the_slow_definition(make_encoder: Encoders, make_batch: Bat
     clip_losses = []
     for row in range(2):
         losses = []
-        for patch in answers.masked.mask[row].nonzero().flatten().tolist():
+        for column, patch in list_predicted(answers.masked, row):
             distances = [
                 sum((m - c) ** 2 for m, c in zip(measured[row, patch].tolist(), k, strict=True))
                 for k in clusters.centres.tolist()
             ]
-            logits = answers.prediction[row, patch].tolist()
+            logits = answers.prediction[row, column].tolist()
             total = sum(math.exp(value) for value in logits)
             losses.append(-math.log(math.exp(logits[int(np.argmin(distances))]) / total))
         clip_losses.append(sum(losses) / len(losses))
@@ -66,7 +66,7 @@ def test_random_codes_equal_the_slow_definition(
     clip_losses, codes = [], []
     for row in range(2):
         losses = []
-        for patch in answers.masked.mask[row].nonzero().flatten().tolist():
+        for column, patch in list_predicted(answers.masked, row):
             values = audio.patches[row, patch].tolist()
             projected = [
                 sum(v * p for v, p in zip(values, column, strict=True))
@@ -78,7 +78,7 @@ def test_random_codes_equal_the_slow_definition(
                 for code in codebook.codes.tolist()
             ]
             codes.append(int(np.argmin(distances)))
-            logits = answers.prediction[row, patch].tolist()
+            logits = answers.prediction[row, column].tolist()
             total = sum(math.exp(value) for value in logits)
             losses.append(-math.log(math.exp(logits[codes[-1]]) / total))
         clip_losses.append(sum(losses) / len(losses))
