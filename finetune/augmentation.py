@@ -18,6 +18,7 @@ from torchaudio.functional import phase_vocoder, resample
 from ssl_audio.augment import add_noise, change_level, cut_view
 from ssl_audio.config import Config
 from ssl_audio.draws import Stream, uniform
+from ssl_audio.errors import ConfigError
 
 _N_FFT = 1024
 _HOP_LENGTH = 256
@@ -26,6 +27,8 @@ _PARTS_OF_MOST = (-1.0, -0.5, 0.0, 0.5, 1.0)
 # eighth of a semitone, and still tell half of _LEAST_SEMITONES from none.
 _LARGEST_DENOMINATOR = 64
 _LEAST_SEMITONES = 0.5
+_SEMITONES_OF_A_GENDER = 3.0
+"""Men of 120 Hz and women of 210 Hz lie 9.7 apart: a voice that moves less keeps to its side."""
 
 
 class AugmentConfig(Config):
@@ -73,6 +76,23 @@ class AugmentConfig(Config):
                     f"whole, got {count} x {share:g}: take fewer or smaller masks"
                 )
         return self
+
+
+def refuse_other_genders(config: AugmentConfig, task: str) -> None:
+    """Refuses a pitch that gives voices another gender where gender is told.
+
+    Args:
+        config: which changes.
+        task: ``single``, ``multilabel`` or ``gender-emotion``.
+
+    Raises:
+        ConfigError: such a pitch.
+    """
+    if task == "gender-emotion" and config.pitch_semitones > _SEMITONES_OF_A_GENDER:
+        raise ConfigError(
+            f"augment.pitch_semitones of {config.pitch_semitones:g} gives voices another gender, "
+            f"which {task} tells: at most {_SEMITONES_OF_A_GENDER:g}"
+        )
 
 
 def change_waveform(

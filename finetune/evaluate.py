@@ -13,11 +13,11 @@ from transformers.utils import logging as transformers_logging
 
 from finetune.calibration import area_under_risk_coverage, is_sure, risk_coverage
 from finetune.events import score_timeline
-from finetune.group_scores import score_groups
+from finetune.group_scores import score_groups, score_multilabel_groups
 from finetune.heard import describe_heard, find_unheard
 from finetune.labels import LABEL_SPACES, LabelSpace
 from finetune.model import AudioClassifier, AudioClassifierConfig
-from finetune.multilabel_metrics import f1_by_class
+from finetune.multilabel_metrics import decide_classes, f1_by_class
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.protocols import PROTOCOLS, open_protocol
@@ -176,11 +176,15 @@ def _describe_groups(
 ) -> Iterator[str]:
     """Whom it serves, and what "don't know" would leave; of several classes a clip, each class."""
     config, targets = classifier.config, labels.encode(clips)
+    speakers, genders = [clip.speaker for clip in clips], [clip.gender for clip in clips]
     if not classifier.head.exclusive:
-        truth = targets.astype(np.int64)
-        found = f1_by_class(truth, probabilities, np.array(config.thresholds), labels.classes)
+        truth, thresholds = targets.astype(np.int64), np.array(config.thresholds)
+        found = f1_by_class(truth, probabilities, thresholds, labels.classes)
         for name, value in found.items():
             yield f"{'f1 of ' + name:20} {value:.4f}"
+        decided = decide_classes(probabilities, thresholds)
+        groups = score_multilabel_groups(truth, decided, speakers, genders, labels.classes)
+        yield from groups.describe()
         return
     truth = targets.argmax(1)
     if config.unsure_below is not None:
@@ -191,7 +195,6 @@ def _describe_groups(
         yield f"{'accuracy of these':20} {accuracy}"
     area = area_under_risk_coverage(risk_coverage(truth, probabilities))
     yield f"{'risk-coverage area':20} {area:.4f}"
-    speakers, genders = [clip.speaker for clip in clips], [clip.gender for clip in clips]
     yield from score_groups(truth, probabilities, speakers, genders, labels.classes).describe()
 
 

@@ -1,14 +1,16 @@
 """Who is understood how well: recalls by speaker and by gender. Imports no torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from finetune import metrics
 from finetune.metrics import Floats, Ints
 
 UNKNOWN = "unknown"
+Chosen = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -18,9 +20,9 @@ class GroupScore:
     group: str
     """Its name; ``unknown`` for clips of nobody known."""
     num_clips: int
-    uar: float
-    """Over the classes that its clips have."""
-    wa: float
+    scores: dict[str, float]
+    """``uar`` over the classes that its clips have, and ``wa``, or ``macro_f1`` where clips hold
+    several classes."""
     recalls: dict[str, float]
     """By class; those that its clips lack are not there."""
 
@@ -73,46 +75,92 @@ def score_groups(
             "expected as many labels, rows of probabilities, speakers and genders, at least one, "
             f"got {counts}; and {len(classes)} columns, got shape {probabilities.shape}"
         )
-    by_gender = _confusions(labels, probabilities, genders)
-    by_speaker = _confusions(labels, probabilities, speakers)
-    names = tuple(classes)
-    return GroupScores(
-        names,
-        tuple(_score(group, confusion, names) for group, confusion in by_gender.items()),
-        tuple(_score(group, confusion, names) for group, confusion in by_speaker.items()),
-        _compare(by_gender.get("female"), by_gender.get("male")),
+
+    def score(chosen: Chosen) -> tuple[Floats, dict[str, float]]:
+        confusion = metrics.confusion_matrix(labels[chosen], probabilities[chosen])
+        return metrics.recalls(confusion), {"wa": float(metrics.wa(confusion))}
+
+    return _tabulate(speakers, genders, classes, score)
+
+
+def score_multilabel_groups(
+    targets: Ints,
+    decided: Ints,
+    speakers: Sequence[str | None],
+    genders: Sequence[str | None],
+    classes: Sequence[str],
+) -> GroupScores:
+    """The same of clips that hold any number of classes.
+
+    Args:
+        targets: (clips, classes) int64, 1 where the class is there.
+        decided: the same, where it is said to be there.
+        speakers: as ``score_groups``.
+        genders: the same.
+        classes: the same.
+
+    Raises:
+        ValueError: no clips, or numbers that differ.
+    """
+    counts = (len(targets), len(decided), len(speakers), len(genders))
+    if len(set(counts)) > 1 or not len(targets) or targets.shape != decided.shape:
+        raise ValueError(
+            "expected as many targets, decisions, speakers and genders, at least one, got "
+            f"{counts}, of shapes {targets.shape} and {decided.shape}"
+        )
+
+    def score(chosen: Chosen) -> tuple[Floats, dict[str, float]]:
+        true, said = targets[chosen], decided[chosen]
+        num_true, num_found = true.sum(0), (true * said).sum(0)
+        present = num_true > 0
+        recalls = np.where(present, num_found / np.maximum(num_true, 1), np.nan)
+        f1 = 2 * num_found[present] / (num_true + said.sum(0))[present]
+        return recalls, {"macro_f1": float(f1.mean()) if present.any() else float("nan")}
+
+    return _tabulate(speakers, genders, classes, score)
+
+
+def _tabulate(
+    speakers: Sequence[str | None],
+    genders: Sequence[str | None],
+    classes: Sequence[str],
+    score: Callable[[Chosen], tuple[Floats, dict[str, float]]],
+) -> GroupScores:
+    """Both tables.
+
+    Args:
+        speakers: of each clip.
+        genders: of each clip.
+        classes: names.
+        score: from chosen clips to the (classes,) recalls, NaN where they lack one, and more.
+    """
+    by_gender, by_speaker = (
+        tuple(_score_each(groups, tuple(classes), score)) for groups in (genders, speakers)
     )
+    return GroupScores(tuple(classes), by_gender, by_speaker, _find_gap(by_gender))
 
 
-def _confusions(
-    labels: Ints, probabilities: Floats, groups: Sequence[str | None]
-) -> dict[str, Floats]:
-    """(classes, classes) confusion matrix by group's name, unknown last."""
+def _score_each(
+    groups: Sequence[str | None],
+    classes: tuple[str, ...],
+    score: Callable[[Chosen], tuple[Floats, dict[str, float]]],
+) -> Iterator[GroupScore]:
+    """By the groups' names, unknown last."""
     named = np.array([UNKNOWN if group is None else group for group in groups])
-    order = sorted(set(named.tolist()), key=lambda group: (group == UNKNOWN, group))
-    return {
-        group: metrics.confusion_matrix(labels[named == group], probabilities[named == group])
-        for group in order
-    }
+    for group in sorted(set(named.tolist()), key=lambda group: (group == UNKNOWN, group)):
+        chosen = named == group
+        found, more = score(chosen)
+        recalls = dict(zip(classes, found.tolist(), strict=True))
+        recalls = {name: recall for name, recall in recalls.items() if not np.isnan(recall)}
+        uar = float(np.mean([*recalls.values()])) if recalls else float("nan")
+        yield GroupScore(group, int(chosen.sum()), {"uar": uar, **more}, recalls)
 
 
-def _score(group: str, confusion: Floats, classes: tuple[str, ...]) -> GroupScore:
-    recalls = zip(classes, metrics.recalls(confusion).tolist(), strict=True)
-    return GroupScore(
-        group=group,
-        num_clips=round(confusion.sum()),
-        uar=float(metrics.uar(confusion)),
-        wa=float(metrics.wa(confusion)),
-        recalls={name: recall for name, recall in recalls if not np.isnan(recall)},
-    )
-
-
-def _compare(female: Floats | None, male: Floats | None) -> float | None:
-    if female is None or male is None:
-        return None
-    gaps = metrics.recalls(female) - metrics.recalls(male)
-    shared = gaps[~np.isnan(gaps)]
-    return float(shared.mean()) if len(shared) else None
+def _find_gap(by_gender: Sequence[GroupScore]) -> float | None:
+    recalls = {row.group: row.recalls for row in by_gender}
+    female, male = recalls.get("female", {}), recalls.get("male", {})
+    gaps = [female[name] - male[name] for name in female if name in male]
+    return float(np.mean(gaps)) if gaps else None
 
 
 def _format_table(
@@ -120,10 +168,11 @@ def _format_table(
 ) -> Iterator[str]:
     """A heading and a line for each row; columns are as wide as their names."""
     width = max(len(text) for text in (heading, *(row.group for row in rows)))
-    columns = ["clips", "uar", "wa", *classes]
+    columns = ["clips", *rows[0].scores, *classes]
     widths = [max(len(column), 5) for column in columns]
     yield "  ".join([heading.ljust(width), *map(str.rjust, columns, widths)])
     for row in rows:
         recalls = [f"{row.recalls[name]:.3f}" if name in row.recalls else "-" for name in classes]
-        cells = [str(row.num_clips), f"{row.uar:.3f}", f"{row.wa:.3f}", *recalls]
+        scores = [f"{value:.3f}" for value in row.scores.values()]
+        cells = [str(row.num_clips), *scores, *recalls]
         yield "  ".join([row.group.ljust(width), *map(str.rjust, cells, widths)])

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
+from einops import rearrange
 from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,6 +13,8 @@ from torch.nn import functional
 from finetune.labels import GENDERS, split_joint
 from finetune.losses import BalanceName, BinaryCrossEntropy, CrossEntropy, weigh_classes
 from ssl_audio.config import Variant, kind_or
+
+Shares = npt.NDArray[np.float64]
 
 
 class HeadConfig(Variant):
@@ -67,6 +72,7 @@ class Head(nn.Module):
         config: of this head.
     """
 
+    config_type: ClassVar[type[HeadConfig]]
     tasks: ClassVar[tuple[str, ...]]
     """Of the protocols that it can learn."""
     loss_type: ClassVar[type[CrossEntropy] | type[BinaryCrossEntropy]] = CrossEntropy
@@ -107,16 +113,30 @@ class Head(nn.Module):
         """(batch, num_classes) float32."""
         return logits.float().log_softmax(-1)
 
+    def ask(self, targets: Shares) -> list[tuple[Shares, int]]:
+        """What each part of the linear layer's outputs tells of clips.
+
+        Args:
+            targets: (clips, classes) shares of classes.
+
+        Returns:
+            Of each part (clips, answers) shares of its answers, which sum to one, and how many
+            outputs it has; a single output tells two answers apart.
+        """
+        return [(targets, targets.shape[1])]
+
 
 class SingleLabelHead(Head):
     """Exactly one class is right: softmax."""
 
+    config_type = SingleLabelConfig
     tasks = ("single", "gender-emotion")
 
 
 class MultiLabelHead(Head):
     """Any number of classes is right: a sigmoid each."""
 
+    config_type = MultiLabelConfig
     tasks = ("multilabel",)
     loss_type = BinaryCrossEntropy
     exclusive = False
@@ -124,6 +144,10 @@ class MultiLabelHead(Head):
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """(batch, num_classes) float32, each class for itself."""
         return functional.logsigmoid(logits.float())
+
+    def ask(self, targets: Shares) -> list[tuple[Shares, int]]:
+        """Of each class whether it is there."""
+        return [(np.stack([1 - column, column], axis=1), 1) for column in targets.T]
 
 
 class GenderEmotionHead(Head):
@@ -133,6 +157,7 @@ class GenderEmotionHead(Head):
     of its gender's and its emotion's, and summing over either gives the other back.
     """
 
+    config_type = GenderEmotionConfig
     tasks = ("gender-emotion",)
 
     @classmethod
@@ -150,6 +175,12 @@ class GenderEmotionHead(Head):
         )
         return joint_logits.flatten(-2)
 
+    def ask(self, targets: Shares) -> list[tuple[Shares, int]]:
+        """Which gender, and which emotion."""
+        genders = len(GENDERS)
+        pairs = rearrange(targets, "clip (gender emotion) -> clip gender emotion", gender=genders)
+        return [(pairs.sum(2), genders), (pairs.sum(1), pairs.shape[2])]
+
 
 HEADS: dict[str, type[Head]] = {
     "single": SingleLabelHead,
@@ -157,14 +188,9 @@ HEADS: dict[str, type[Head]] = {
     "gender-emotion": GenderEmotionHead,
 }
 """Heads by the ``kind`` of their configuration."""
-_CONFIGS: dict[str, type[HeadConfig]] = {
-    "single": SingleLabelConfig,
-    "multilabel": MultiLabelConfig,
-    "gender-emotion": GenderEmotionConfig,
-}
 
 
 def build_head(input_dim: int, classes: Sequence[str], values: dict[str, Any]) -> Head:
     """A head from the values of its configuration, as a model's own file holds them."""
-    config = _CONFIGS[values.get("kind", "single")](**values)
-    return HEADS[config.kind](input_dim, classes, config)
+    head = HEADS[values.get("kind", "single")]
+    return head(input_dim, classes, head.config_type(**values))

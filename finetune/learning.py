@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finetune.augmentation import change_waveform, mask_spectrogram
+from finetune.augmentation import change_waveform, mask_spectrogram, refuse_other_genders
 from finetune.config import ClassifierConfig
 from finetune.evaluate import predict_clips, score_clips
 from finetune.labels import Shares, gender_groups
@@ -137,7 +137,11 @@ def learn(
         crop_seconds: of a training clip; None takes whole ones.
         session: from ``open_session``; goes on from its checkpoint if it has one.
         material: labelled clips.
+
+    Raises:
+        UserError: changes of clips that do not suit the task, or no level to choose.
     """
+    refuse_other_genders(config.augment, material.task)
     started = time.monotonic()
     torch.manual_seed(config.train.seed)
     classifier = _build_classifier(config, session, material)
@@ -259,7 +263,9 @@ def _keep_probe(
     session: Session, classifier: AudioClassifier, material: Material, started: float
 ) -> TrainState:
     """What training would have left of a head that needs none."""
-    write_folder(session.output / f"best-{0:08d}", classifier.save_pretrained)
+    if session.accelerator.is_main_process:
+        write_folder(session.output / f"best-{0:08d}", classifier.save_pretrained)
+    session.accelerator.wait_for_everyone()
     scores = score_clips(classifier.eval(), material.corpus, material.validation, material.labels)
     best_value = scores[material.labels.headline]
     return TrainState(seconds=time.monotonic() - started, best_step=0, best_value=best_value)

@@ -19,6 +19,7 @@ from ssl_audio.progress import progress_bar
 
 _WAY = 2
 """To be raised with every change to what a row says: answers of another way are not taken over."""
+_ERRORS_HEADER = ("file", "error")
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,25 @@ def _refuse_output(output: Path, inputs: Sequence[Path]) -> None:
         raise UserError(f"--output must be a .csv file, got {output}")
     if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
         raise UserError(f"--output {output} is what is to be read: name another file")
+    beside = errors_path(output)
+    if any(path.exists() and beside.exists() and beside.samefile(path) for path in inputs):
+        raise UserError(
+            f"--output {output} would replace {beside}, which is to be read: name another"
+        )
+    if beside.exists() and not _is_ours(beside):
+        raise UserError(f"--output {output} would replace {beside}, which predict did not write")
     if output.is_dir():
         raise UserError(f"--output {output} is a folder: name a file")
     if not output.parent.is_dir():
         raise UserError(f"--output {output}: there is no folder {output.parent}; make it first")
+
+
+def _is_ours(errors: Path) -> bool:
+    """Whether it is a list of files that could not be read."""
+    if not errors.is_file():
+        return False
+    with errors.open("rb") as file:
+        return file.readline().strip() == ",".join(_ERRORS_HEADER).encode()
 
 
 def _answer_all(
@@ -172,7 +188,7 @@ def _write(shape: Format, files: Sequence[AudioInput], journal: Journal, output:
                 unlisted = unlisted or not answered.rows
     if unlisted:
         with beside.open("w", newline="", encoding="utf-8") as table:
-            csv.writer(table, lineterminator="\n").writerows([("file", "error"), *errors])
+            csv.writer(table, lineterminator="\n").writerows([_ERRORS_HEADER, *errors])
     aside.replace(output)
     return len(errors)
 

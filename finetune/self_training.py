@@ -13,6 +13,7 @@ from finetune.calibration import choose_confidence, is_sure
 from finetune.evaluate import predict_clips
 from finetune.material import Material
 from finetune.model import AudioClassifier
+from ssl_audio.audit.copies import find_copies_between
 from ssl_audio.config import Config
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus
@@ -87,7 +88,8 @@ def enlarge(
 ) -> Enlarged:
     """Adds the unlabelled clips that the teacher is sure of, under the class that it says.
 
-    Audio that is among the labelled clips too, of whatever part, is left out.
+    What is among the labelled clips too, of whatever part, is left out: the same audio, and
+    recordings that were changed, cut or encoded anew.
 
     Args:
         material: with one class for each clip.
@@ -99,6 +101,10 @@ def enlarge(
     known = {clip.audio_sha256 for clip in corpus.clips} - {None}
     new = [place for place, clip in enumerate(pool.clips) if clip.audio_sha256 not in known]
     offered = pool.take(new)
+    copies = {copy.second for copy in find_copies_between(corpus, offered)}
+    offered = offered.take(
+        [place for place, clip in enumerate(offered.clips) if clip.clip_id not in copies]
+    )
     truth = material.labels.encode([corpus.clips[index] for index in material.validation])
     answers = predict_clips(teacher, corpus, material.validation)
     least = choose_confidence(truth.argmax(1), answers, wanted_accuracy)

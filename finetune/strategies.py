@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from einops import rearrange
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ from finetune.config import (
     LoraConfig,
     StrategyConfig,
 )
-from finetune.heads import GENDERS, GenderEmotionHead, Head
+from finetune.heads import Head
 from finetune.model import AudioClassifier
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.stream import whole_clips
@@ -203,7 +202,7 @@ def fit_head(
     standardised = scaler.transform(embeddings)
     parts = [
         _fit_probe(standardised, answers[of_clip], outputs, shares)
-        for answers, outputs in _questions(head, targets.astype(np.float64))
+        for answers, outputs in head.ask(targets.astype(np.float64))
     ]
     weights = np.concatenate(parts)
     with torch.no_grad():
@@ -238,20 +237,6 @@ def look_at_probe(
             head.load_state_dict(fresh)
 
     return FirstLook(is_beaten, leave)
-
-
-def _questions(head: Head, targets: Doubles) -> list[tuple[Doubles, int]]:
-    """What each part of the head's outputs tells of the clips, and how many outputs it has.
-
-    Returns:
-        (clips, answers) shares of the answers, which sum to one, and the number of outputs.
-    """
-    if not head.exclusive:
-        return [(np.stack([1 - column, column], axis=1), 1) for column in targets.T]
-    if not isinstance(head, GenderEmotionHead):
-        return [(targets, targets.shape[1])]
-    pairs = rearrange(targets, "clip (gender emotion) -> clip gender emotion", gender=len(GENDERS))
-    return [(pairs.sum(2), len(GENDERS)), (pairs.sum(1), pairs.shape[2])]
 
 
 def _fit_probe(

@@ -161,7 +161,9 @@ def _open_material(
     voted = sum(clip.clip_id in votes for clip in clips)
     if not voted:
         raise ConfigError(f"{config.data.votes} names no training clip, e.g. {clips[0].clip_id}")
-    print(f"votes for {voted} of {len(clips)} training clips", file=sys.stderr)
+    unknown = len(votes.keys() - {clip.clip_id for clip in corpus.clips})
+    odd = f"; {unknown} more are of clips that {corpus.root} lacks" if unknown else ""
+    print(f"votes for {voted} of {len(clips)} training clips{odd}", file=sys.stderr)
     return replace(material, soft_targets=put_votes(material.targets, clips, votes, labels))
 
 

@@ -1,12 +1,13 @@
 """Tables of raters' votes, which make soft targets."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from finetune.labels import LabelSpace, MultiLabel, Shares
+from ssl_audio.data.corpora.base import Quarantined
+from ssl_audio.data.corpora.tables import CsvTable, Row
 from ssl_audio.data.manifest import Clip
 from ssl_audio.errors import DataError
 
@@ -27,20 +28,21 @@ def read_votes(path: Path, classes: Sequence[str]) -> dict[str, Shares]:
     Raises:
         DataError: no such file, other columns, or a row that makes no sense, with its line.
     """
+    table = CsvTable(path)
+    for name in ("clip_id", *classes, "raters"):
+        if table.header.count(name) > 1:
+            raise DataError(f"votes {path}: there are several columns {name}")
     needed = ("clip_id", *classes)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"votes {path} can't be read: {error}") from None
-    if not rows or not set(needed) <= set(rows[0]):
-        raise DataError(f"votes {path}: expected rows under the columns {', '.join(needed)}")
     votes: dict[str, Shares] = {}
-    for line, row in enumerate(rows, 2):
-        where = f"votes {path}, line {line}"
-        if row["clip_id"] in votes:
-            raise DataError(f"{where}: {row['clip_id']} is there twice")
-        votes[row["clip_id"]] = _read_vote(row, classes, where)
+    for row in table.read(needed) if {*needed} <= {*table.header} else ():
+        if isinstance(row, Quarantined):
+            raise DataError(f"votes {row.path}: {row.reason}")
+        clip_id = str(row.cells["clip_id"])
+        if clip_id in votes:
+            raise DataError(f"votes {row.place}: {clip_id} is there twice")
+        votes[clip_id] = _read_vote(row, classes)
+    if not votes:
+        raise DataError(f"votes {path}: expected rows under the columns {', '.join(needed)}")
     return votes
 
 
@@ -59,16 +61,17 @@ def put_votes(
     return changed
 
 
-def _read_vote(row: Mapping[str, str], classes: Sequence[str], where: str) -> Shares:
+def _read_vote(row: Row, classes: Sequence[str]) -> Shares:
     try:
-        counts = np.array([float(row[name]) for name in classes])
-        raters = float(row["raters"]) if row.get("raters") else counts.sum()
-    except (TypeError, ValueError):
-        raise DataError(f"{where}: expected a number for each class") from None
+        counts = np.array([float(str(row.cells.get(name))) for name in classes])
+        asked = str(row.cells.get("raters") or "").strip()
+        raters = float(asked) if asked else counts.sum()
+    except ValueError:
+        raise DataError(f"votes {row.place}: expected a number for each class") from None
     sane = np.isfinite(counts).all() and (counts >= 0).all() and counts.any()
     if not sane or not np.isfinite(raters) or counts.max() > raters:
         raise DataError(
-            f"{where}: expected votes of 0 to {raters:g} raters and at least one, got "
+            f"votes {row.place}: expected votes of 0 to {raters:g} raters and at least one, got "
             f"{', '.join(f'{count:g}' for count in counts)}"
         )
     return (counts / raters).astype(np.float32)

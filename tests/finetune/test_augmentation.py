@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from finetune.augmentation import AugmentConfig, change_waveform, draw_bands, mask_spectrogram
+from finetune.augmentation import (
+    AugmentConfig,
+    change_waveform,
+    draw_bands,
+    mask_spectrogram,
+    refuse_other_genders,
+)
 from ssl_audio.config import build_config
 from ssl_audio.draws import Stream, draw_keys
 from ssl_audio.errors import ConfigError
@@ -44,6 +50,13 @@ def find_pitch(tone: Tensor) -> float:
     middle = tone[len(tone) // 4 : len(tone) * 3 // 4].double()
     spectrum = torch.fft.rfft(middle * torch.hann_window(len(middle)), n=2**16)
     return float(spectrum.abs().argmax()) * SAMPLE_RATE / 2**16
+
+
+def test_voices_keep_their_gender_where_it_is_told() -> None:
+    for pitch, task in ((3, "gender-emotion"), (12, "single"), (12, "multilabel")):
+        refuse_other_genders(AugmentConfig(pitch_semitones=pitch), task)
+    with pytest.raises(ConfigError, match="another gender, which gender-emotion tells: at most 3"):
+        refuse_other_genders(AugmentConfig(pitch_semitones=3.5), "gender-emotion")
 
 
 def test_nothing_changes_by_default() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -109,23 +110,40 @@ def test_resumed_run_ends_the_same(prepared: Path, encoder: Path, tuned: Path) -
         assert torch.equal(ours.state_dict()[name], weight), name
 
 
-@pytest.mark.slow
-def test_two_processes_agree_on_the_best_step(
-    prepared: Path, encoder: Path, tmp_path: Path
-) -> None:
-    sets = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}", *FAST, "evaluate_every=2"]
-    sets += [f"encoder={encoder}"]
-    sets += ["train.max_steps=4", "train.batch_size=4", "train.warmup_steps=1"]
+def run_two_processes(prepared: Path, encoder: Path, output: Path, *more: str) -> dict[str, Any]:
+    """What ``run.json`` holds afterwards."""
+    sets = [f"data.corpus={prepared}", f"data.folds={PROTOCOL}", *FAST, f"encoder={encoder}"]
     launcher = ["--nproc_per_node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
-    arguments = [part for item in sets for part in ("--set", item)]
-    output = tmp_path / "run"
+    arguments = [part for item in (*sets, *more) for part in ("--set", item)]
     done = call(
         "torch.distributed.run", *launcher, "-m", "finetune", "train", *arguments,
         "--output", str(output),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    record = json.loads((output / "run.json").read_text())
+    record: dict[str, Any] = json.loads((output / "run.json").read_text())
     assert record["num_processes"] == 2
+    return record
+
+
+def test_a_probe_of_two_processes_is_that_of_one(
+    prepared: Path, encoder: Path, tmp_path: Path
+) -> None:
+    run_two_processes(prepared, encoder, tmp_path / "two", "strategy=probe")
+    run_finetune(configure(prepared, f"encoder={encoder}", "strategy=probe"), tmp_path / "one")
+    one, two = (
+        Predictions.load(tmp_path / name / "predictions.parquet") for name in ("one", "two")
+    )
+    assert np.abs(one.probabilities() - two.probabilities()).max() < 1e-5
+    assert [path.name for path in sorted((tmp_path / "two").glob("best-*"))] == ["best-00000000"]
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_the_best_step(
+    prepared: Path, encoder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    more = ["train.max_steps=4", "train.batch_size=4", "train.warmup_steps=1", "evaluate_every=2"]
+    record = run_two_processes(prepared, encoder, output, *more)
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     scores = {line["step"]: line["validation_uar"] for line in lines if "validation_uar" in line}
     assert sorted(scores) == [0, 2, 4]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.group_scores import score_groups
+from finetune.group_scores import score_groups, score_multilabel_groups
 
 CLASSES = ("angry", "calm", "happy")
 GENDER = {"a": "female", "b": "male", "c": "female", "d": None, None: None}
@@ -47,7 +47,7 @@ def test_tables_equal_a_count_clip_by_clip(seed, num_clips):
         for row in rows:
             num, uar, wa, recalls = expected[row.group]
             assert row.num_clips == num
-            assert (row.uar, row.wa) == pytest.approx((uar, wa))
+            assert row.scores == pytest.approx({"uar": uar, "wa": wa})
             assert row.recalls == pytest.approx(recalls)
         names = [row.group for row in rows]
         known = [name for name in names if name != "unknown"]
@@ -89,6 +89,34 @@ def test_lines_hold_every_figure_and_stand_in_columns():
         "zoe          1  1.000  1.000      -  1.000      -",
         "unknown      1  1.000  1.000      -      -  1.000",
     ]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40))
+def test_tables_of_several_classes_equal_a_count_clip_by_clip(seed, num_clips):
+    rng = np.random.default_rng(seed)
+    targets, decided = rng.integers(0, 2, (2, num_clips, 3))
+    speakers = [[*"abcd", None][index] for index in rng.integers(0, 5, num_clips)]
+    genders = [GENDER[speaker] for speaker in speakers]
+    scores = score_multilabel_groups(targets, decided, speakers, genders, CLASSES)
+    for rows, groups in ((scores.genders, genders), (scores.speakers, speakers)):
+        for row in rows:
+            mine = [n for n, group in enumerate(groups) if (group or "unknown") == row.group]
+            recalls, f1 = {}, []
+            for column, name in enumerate(CLASSES):
+                true = {n for n in mine if targets[n, column]}
+                said = {n for n in mine if decided[n, column]}
+                if true:
+                    recalls[name] = len(true & said) / len(true)
+                    f1.append(2 * len(true & said) / (len(true) + len(said)))
+            assert row.num_clips == len(mine)
+            assert row.recalls == pytest.approx(recalls)
+            means = [
+                np.mean(values) if values else np.nan for values in (list(recalls.values()), f1)
+            ]
+            assert list(row.scores) == ["uar", "macro_f1"]
+            assert list(row.scores.values()) == pytest.approx(means, nan_ok=True)
+    lines = scores.describe()
+    assert lines[0].split() == ["gender", "clips", "uar", "macro_f1", *CLASSES]
 
 
 def test_the_gap_is_told_with_its_sign():

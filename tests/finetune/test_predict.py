@@ -597,23 +597,25 @@ def test_a_killed_process_is_gone_on_from(model: Path, audio: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("inputs", "output", "form", "said"),
     [
-        (["missing.wav"], "o.csv", "table", "missing.wav: no such file or folder"),
-        (["empty"], "o.csv", "table", "no audio files in empty"),
+        (["missing.wav"], "own.csv", "table", "missing.wav: no such file or folder"),
+        (["empty"], "own.csv", "table", "no audio files in empty"),
         (["a.wav"], "o.csv", "xml", "--format xml: choose one of table, submission, timeline"),
         (["a.wav"], "o.wav", "table", "--output must be a .csv file, got o.wav"),
         (["a.wav"], "no/o.csv", "table", "there is no folder no; make it first"),
         (["a.wav"], "folder.csv", "table", "folder.csv is a folder: name a file"),
-        (["text.wav"], "o.csv", "table", "none of 1 files could be read; the column error of o"),
-        (["text.wav"], "o.csv", "timeline", "none of 1 files could be read; o.errors.csv says"),
+        (["text.wav"], "own.csv", "table", "none of 1 files could be read; the column error of o"),
+        (["text.wav"], "own.csv", "timeline", "none of 1 files could be read; own.errors.csv s"),
         (
             ["a.wav", "wrong.csv"],
             "wrong.csv",
             "table",
             "wrong.csv is what is to be read: name anot",
         ),
-        (["wrong.csv"], "o.csv", "table", "wrong.csv: expected a column filename, got file, x"),
-        (["only-text"], "o.csv", "table", r"no audio files in only-text \(passed over .* 1 .txt"),
-        (["/dev/null"], "o.csv", "table", "/dev/null: is not an ordinary file"),
+        (["o.errors.csv"], "o.csv", "table", "would replace o.errors.csv, which is to be read"),
+        (["a.wav"], "o.csv", "timeline", "would replace o.errors.csv, which predict did not write"),
+        (["wrong.csv"], "own.csv", "table", "wrong.csv: expected a column filename, got file, x"),
+        (["only-text"], "own.csv", "table", r"no audio files in only-text \(passed over .* 1 .txt"),
+        (["/dev/null"], "own.csv", "table", "/dev/null: is not an ordinary file"),
     ],
 )
 def test_mistakes_are_told_before_any_work(
@@ -633,9 +635,11 @@ def test_mistakes_are_told_before_any_work(
         Path(name).symlink_to(audio / name)
     Path("only-text", "notes.txt").write_text("no audio")
     Path("wrong.csv").write_text("file,x\na.wav,1\n")
+    Path("o.errors.csv").write_text("filename\na.wav\n")
     with pytest.raises(UserError, match=said):
         predict([Path(name) for name in inputs], [model], Path(output), form)
     assert not list(tmp_path.glob(".*"))
+    assert Path("o.errors.csv").read_text() == "filename\na.wav\n"
 
 
 def test_a_file_that_cant_be_opened_says_why(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def build_corpus(labels: list[str | None], first: int) -> PreparedCorpus:
         Clip(clip_id=f"c{n}", path="", emotion=label, audio_sha256=f"sha{first + n}")
         for n, label in enumerate(labels)
     )
-    views = tuple(np.full(1600, n, np.int16) for n in range(len(labels)))
+    sounds = (np.random.default_rng(first + n) for n in range(len(labels)))
+    views = tuple(sound.integers(-9000, 9000, 1600).astype(np.int16) for sound in sounds)
     return PreparedCorpus(Path("pool"), "made", clips, np.full(len(labels), 1600), "", views)
 
 
@@ -73,6 +74,38 @@ def test_only_sure_and_new_clips_are_added_under_the_teacher_s_class(
         0.9,  # type: ignore[arg-type]
     )
     assert nothing.num_added == 0 and "0 of 4 unlabelled" in nothing.note
+
+
+def test_changed_copies_of_labelled_clips_are_left_out(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clip of the test made softer and cut has other audio, and must not be learnt from."""
+    corpus = PreparedCorpus.load(prepared)
+    fold = corpus.folds(PROTOCOL).fold(1)
+    (tested,) = corpus.indices(fold.test[:1])
+    copy = replace(corpus.clips[tested], clip_id="copy", emotion=None, audio_sha256="another")
+    new = replace(copy, clip_id="new", audio_sha256="new")
+    sound = corpus.views[tested]
+    changed = (sound[800:] * 0.7).astype(np.int16)
+    (tmp_path / "pool").mkdir()
+    pairs = [(copy, changed), (new, sound[::-1])]
+    written = [(replace(clip, num_samples=len(view)), view) for clip, view in pairs]
+    write_corpus(tmp_path / "pool", "folder", written)
+    pool = open_unlabelled(tmp_path / "pool")
+    parts = (corpus.indices(fold.train), corpus.indices(fold.validation))
+    labels = SingleLabel(corpus.folds(PROTOCOL).classes)
+    material = Material(corpus, *parts, labels)
+    truth = labels.encode([corpus.clips[index] for index in material.validation])
+
+    def answer(_: object, asked: PreparedCorpus, indices: np.ndarray) -> np.ndarray:
+        right = len(indices) == len(truth)
+        return truth.astype(np.float64) if right else np.eye(truth.shape[1])[: len(indices)]
+
+    monkeypatch.setattr(self_training, "predict_clips", answer)
+    enlarged = enlarge(material, torch.nn.Identity(), pool, 0.5)  # type: ignore[arg-type]
+    added = enlarged.material.training[len(material.training) :]
+    names = [enlarged.material.corpus.clips[index].clip_id for index in added]
+    assert names == ["pool/new"] and enlarged.note == "self-training on 1 of 2 unlabelled clips"
 
 
 @pytest.fixture

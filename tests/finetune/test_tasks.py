@@ -22,7 +22,7 @@ from finetune.train import finetune as run_finetune
 from finetune.votes import put_votes, read_votes
 from ssl_audio.data.manifest import Clip, read_manifest, write_manifest
 from ssl_audio.data.prepared import PreparedCorpus
-from ssl_audio.errors import DataError, UserError
+from ssl_audio.errors import ConfigError, DataError, UserError
 from ssl_audio.session import Session
 from ssl_audio.train_state import TrainState
 from tests.finetune.building import marginals
@@ -52,6 +52,8 @@ def test_gender_and_emotion_are_learnt_together(
     head: str, prepared: Path, joint_protocol: Path, tmp_path: Path
 ) -> None:
     more = [f"data.folds={joint_protocol}", f"head={head}", "mixing.kind=specmix"]
+    with pytest.raises(ConfigError, match="gives voices another gender"):
+        run_finetune(configure(prepared, *more, "augment.pitch_semitones=6"), tmp_path / "other")
     run_finetune(configure(prepared, *more), tmp_path / "run")
     predictions = Predictions.load(tmp_path / "run" / "predictions.parquet")
     assert predictions.about.task == "gender-emotion" and predictions.about.classes == JOINT
@@ -185,6 +187,11 @@ def test_votes_become_shares(tmp_path: Path) -> None:
         ("clip_id,a,b\nx,-1,2\n", "line 2: expected votes"),
         ("clip_id,a,b,raters\nx,1,9,4\n", "of 0 to 4 raters"),
         ("clip_id,a,b\nx,nan,2\n", "line 2: expected votes"),
+        ("clip_id,a,b\nx,1,2\nx,1,2\n", "line 3: x is there twice"),
+        ("clip_id,a,b\nx,1\n", "line 2: expected a number for each class"),
+        ("clip_id,a,b\nx,1,2,3\n", "line 2: expected 3 cells, got 4"),
+        ("clip_id,a,b,a\nx,1,2,3\n", "several columns a"),
+        ('clip_id,a,b\n"x,1,2\ny,1,2\n', "votes.csv"),
     ],
 )
 def test_odd_votes_are_named(tmp_path: Path, text: str, words: str) -> None:
@@ -193,7 +200,10 @@ def test_odd_votes_are_named(tmp_path: Path, text: str, words: str) -> None:
 
 
 def test_votes_are_learnt_from(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     corpus = PreparedCorpus.load(prepared)
     rows = "".join(f"{clip.clip_id},2,1,1\n" for clip in corpus.clips[:40])
@@ -207,7 +217,9 @@ def test_votes_are_learnt_from(
         return learn(config, seconds, session, material)
 
     monkeypatch.setattr("finetune.train.learn", note)
+    path.write_text(path.read_text() + "odd,2,1,1\n")
     run_finetune(configure(prepared, f"data.votes={path}"), tmp_path / "run")
+    assert f"; 1 more are of clips that {prepared} lacks" in capsys.readouterr().err
     ((material, found),) = targets
     voted = {clip.clip_id for clip in corpus.clips[:40]}
     for index, row in zip(material.training, found.tolist(), strict=True):
