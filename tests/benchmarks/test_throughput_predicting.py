@@ -7,7 +7,14 @@ from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.throughput import predicting
-from benchmarks.throughput.predicting import OURS, Report, Row, choose_files, write_clips
+from benchmarks.throughput.predicting import (
+    OURS,
+    TIMELINE,
+    Report,
+    Row,
+    choose_files,
+    write_clips,
+)
 from ssl_audio.data.audio import decode
 from ssl_audio.errors import UserError
 
@@ -32,7 +39,7 @@ def test_every_way_gives_the_same_answers_and_is_timed(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["num_files"] == 3 and 0.9 < report["audio_seconds"] < 1.6
     rows = {row["way"]: row for row in report["rows"]}
-    assert len(rows) == 5 and all(row["size"] == "tiny" for row in rows.values())
+    assert len(rows) == 6 and all(row["size"] == "tiny" for row in rows.values())
     for row in rows.values():
         assert 0 < row["fastest"] <= row["real_time_factor"] <= row["slowest"]
         assert row["difference"] < 1e-2 and row["processor_factor"] > 0
@@ -64,6 +71,8 @@ def test_bars_are_of_ours_alone() -> None:
     assert "small: the bar of 0.03 on 2 cores is met" in describe(row(OURS, 0.03))
     told = describe(row(OURS, 0.031), row("librosa", 0.01))
     assert "MISSED" in told and "is met" not in told
+    both = describe(row(OURS, 0.01), row(TIMELINE, 0.04))
+    assert f"is met by {OURS}\n" in both and f"is MISSED by {TIMELINE}\n" in both
     assert "bar" not in describe(row(OURS, 0.03), threads=1)
     assert "bar" not in describe(row(OURS, 0.03), device="cuda")
 
