@@ -92,14 +92,21 @@ def list_systems(
     """Ours and the others, the scale's size unless said."""
     shape = AudioEncoderConfig.of_size(scale.size)
     build = partial(build_ours, corpus, batch_size=batch_size, device=device)
-    beside = partial(build, "masked", scale.size, MaskedConfig(), seconds=scale.picture_seconds)
-    ours = MaskedConfig()
+    ours, some = MaskedConfig(), MaskedConfig(prediction_ratio=0.5)
+    beside = partial(build, "masked", scale.size, ours, seconds=scale.picture_seconds)
     half: Precision = "bfloat16"
     single: Precision = "float32"
     visible = round(scale.num_patches * (1 - ours.mask_ratio))  # as shipped too
     rows = [
         beside(precision=half),
         _compiled(beside(precision=half)),
+        build(
+            "masked, half predicted",
+            scale.size,
+            some,
+            seconds=scale.picture_seconds,
+            precision=half,
+        ),
         beside(precision=single),
     ]
     for precision in (half, single):

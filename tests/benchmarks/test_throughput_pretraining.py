@@ -98,6 +98,7 @@ def test_the_table_of_a_gpu_has_the_rows_of_a_cpu_at_its_own_scale(prepared: Pat
     assert [system.name for system in systems] == [
         "ours, masked, tiny, bf16",
         "ours, masked, tiny, bf16, compiled",
+        "ours, masked, half predicted, tiny, bf16",
         "ours, masked, tiny, f32",
         "ViTMAE, our decoder, bf16",
         "ViTMAE, as shipped, bf16",
