@@ -1,7 +1,7 @@
 """Predictions of a classifier on prepared clips, and what they are worth."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from transformers.utils import logging as transformers_logging
 
 from finetune.calibration import area_under_risk_coverage, is_sure, risk_coverage
 from finetune.events import score_timeline
-from finetune.group_scores import score_groups, score_multilabel_groups
+from finetune.group_scores import GroupScores, score_groups, score_multilabel_groups
 from finetune.heard import describe_heard, find_unheard
 from finetune.labels import LABEL_SPACES, LabelSpace
 from finetune.model import AudioClassifier, AudioClassifierConfig
 from finetune.multilabel_metrics import decide_classes, f1_by_class
+from finetune.score_report import ScoreReport
 from ssl_audio.data.manifest import Clip
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.data.protocols import PROTOCOLS, open_protocol
@@ -108,7 +109,13 @@ def load_classifier(folder: Path) -> AudioClassifier:
     return classifier.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | None) -> None:
+def evaluate(
+    model: Path,
+    prepared: Path,
+    fold: int | None,
+    utterances: Path | None,
+    report: Path | None = None,
+) -> None:
     """Prints a model's scores on the labelled clips of a corpus, or on one fold's test clips.
 
     Of joined clips also how well it finds what is heard when, if ``utterances`` is the prepared
@@ -116,43 +123,57 @@ def evaluate(model: Path, prepared: Path, fold: int | None, utterances: Path | N
     of speakers of which it has heard nothing. Says what the model had heard of these clips and of
     their speakers: the scores may not be honest ones.
 
+    Args:
+        model: folder that ``finetune train`` wrote.
+        prepared: corpus.
+        fold: of the protocol that it learnt by; None scores every clip that it has classes for.
+        utterances: see above.
+        report: JSON file that also gets every figure.
+
     Raises:
-        UserError: no model, no prepared corpus, or no clip with one of the model's classes.
+        UserError: no model, no prepared corpus, no clip with one of the model's classes, or no
+            folder for the report.
     """
+    if report is not None and not report.parent.is_dir():
+        raise UserError(f"--json {report}: there is no folder {report.parent}; make it first")
+    found = _score(model, prepared, fold, utterances)
+    for line in found.describe():
+        print(line)
+    if report is not None:
+        found.save(report)
+
+
+def _score(model: Path, prepared: Path, fold: int | None, utterances: Path | None) -> ScoreReport:
     classifier = load_classifier(model)
     config = classifier.config
     labels = LABEL_SPACES[config.task](tuple(config.classes))
     loaded = PreparedCorpus.load(prepared)
     if utterances is not None:
         _refuse_not_joined(loaded)
-    if utterances is not None and classifier.head.exclusive:
+    source = PreparedCorpus.load(utterances) if utterances else None
+    if source is not None and classifier.head.exclusive:
         if config.task != "single" or fold is not None:
             raise UserError(
                 "--utterances scores models of one emotion a clip, on all speakers of which they "
                 "have heard nothing: give it one, and no --fold"
             )
-        source = PreparedCorpus.load(utterances)
         unheard = find_unheard(model, loaded, source, labels.classes)
-        print(f"{'clips':20} {len(unheard)}")
-        _print_events(score_timeline(classifier, loaded, source, unheard))
-        return
+        return ScoreReport(len(unheard), events=score_timeline(classifier, loaded, source, unheard))
     corpus, indices = _choose_clips(model, loaded, config.task, labels.classes, fold)
     if not len(indices):
         raise UserError(f"{prepared} has no clips labelled {', '.join(labels.classes)}")
     probabilities = predict_clips(classifier, corpus, indices)
-    scores = score_answers(classifier, corpus, indices, probabilities, labels)
-    for name, value in scores.items():
-        print(f"{name:20} {value:.4f}")
-    print(f"{'clips':20} {len(indices)}")
-    if fold is None:
-        _report_left_out(corpus, indices)
     clips = [corpus.clips[index] for index in indices]
-    for line in _describe_groups(classifier, labels, clips, probabilities):
-        print(line)
-    if utterances is not None:
-        _print_events(score_timeline(classifier, corpus, PreparedCorpus.load(utterances), indices))
-    for line in describe_heard(model, clips, same_corpus=fold is not None):
-        print(line)
+    details, groups = _look_closer(classifier, labels, clips, probabilities)
+    return ScoreReport(
+        num_clips=len(indices),
+        scores=score_answers(classifier, corpus, indices, probabilities, labels),
+        not_scored=_count_left_out(corpus, indices) if fold is None else {},
+        details=details,
+        groups=groups,
+        events={} if source is None else score_timeline(classifier, corpus, source, indices),
+        heard=tuple(describe_heard(model, clips, same_corpus=fold is not None)),
+    )
 
 
 def _refuse_not_joined(corpus: PreparedCorpus) -> None:
@@ -163,49 +184,39 @@ def _refuse_not_joined(corpus: PreparedCorpus) -> None:
         )
 
 
-def _print_events(events: Mapping[str, float]) -> None:
-    for name, value in events.items():
-        print(f"{name:20} {value:g}" if name.startswith("num_") else f"{name:20} {value:.4f}")
-
-
-def _describe_groups(
+def _look_closer(
     classifier: AudioClassifier,
     labels: LabelSpace,
     clips: Sequence[Clip],
     probabilities: Probabilities,
-) -> Iterator[str]:
+) -> tuple[dict[str, float | None], GroupScores]:
     """Whom it serves, and what "don't know" would leave; of several classes a clip, each class."""
     config, targets = classifier.config, labels.encode(clips)
-    speakers, genders = [clip.speaker for clip in clips], [clip.gender for clip in clips]
+    groups = [clip.speaker for clip in clips], [clip.gender for clip in clips]
+    details: dict[str, float | None]
     if not classifier.head.exclusive:
         truth, thresholds = targets.astype(np.int64), np.array(config.thresholds)
-        found = f1_by_class(truth, probabilities, thresholds, labels.classes)
-        for name, value in found.items():
-            yield f"{'f1 of ' + name:20} {value:.4f}"
+        by_class = f1_by_class(truth, probabilities, thresholds, labels.classes)
+        details = {f"f1 of {name}": value for name, value in by_class.items()}
         decided = decide_classes(probabilities, thresholds)
-        groups = score_multilabel_groups(truth, decided, speakers, genders, labels.classes)
-        yield from groups.describe()
-        return
+        return details, score_multilabel_groups(truth, decided, *groups, labels.classes)
     truth = targets.argmax(1)
+    details = {}
     if config.unsure_below is not None:
         sure = is_sure(probabilities, config.unsure_below)
         right = (probabilities.argmax(1) == truth)[sure]
-        accuracy = f"{right.mean():.4f}" if len(right) else "nothing"
-        yield f"{'answered':20} {sure.mean():.4f}"
-        yield f"{'accuracy of these':20} {accuracy}"
+        details["answered"] = float(sure.mean())
+        details["accuracy of these"] = float(right.mean()) if len(right) else None
     area = area_under_risk_coverage(risk_coverage(truth, probabilities))
-    yield f"{'risk-coverage area':20} {area:.4f}"
-    yield from score_groups(truth, probabilities, speakers, genders, labels.classes).describe()
+    details["risk-coverage area"] = area
+    return details, score_groups(truth, probabilities, *groups, labels.classes)
 
 
-def _report_left_out(corpus: PreparedCorpus, indices: Indices) -> None:
-    """Clips whose labels are not the model's are not scored: says how many, and which labels."""
+def _count_left_out(corpus: PreparedCorpus, indices: Indices) -> dict[str, int]:
+    """Clips whose labels are not the model's, which are not scored: by label, most first."""
     scored = set(indices.tolist())
     names = ("+".join(clip.emotions) for i, clip in enumerate(corpus.clips) if i not in scored)
-    left_out = Counter(name for name in names if name)
-    if left_out:
-        labels = ", ".join(f"{name} {count}" for name, count in left_out.most_common())
-        print(f"{'not scored':20} {left_out.total()} with labels that it does not tell: {labels}")
+    return dict(Counter(name for name in names if name).most_common())
 
 
 def _choose_clips(

@@ -359,10 +359,18 @@ def test_predict_and_evaluate_commands(prepared: Path, tuned: Path, tmp_path: Pa
     evaluate = ("evaluate", "--model", tuned, "--input", prepared)
     done = run_command("finetune", *evaluate)
     assert done.returncode == 0 and "uar" in done.stdout and "not honest" in done.stdout
-    done = run_command("finetune", *evaluate, "--fold=1")
+    done = run_command("finetune", *evaluate, "--fold=1", "--json", tmp_path / "scores.json")
     record = json.loads((tuned / "run.json").read_text())
     assert f"{record['metrics']['test_uar']:.4f}" in done.stdout
     assert "not honest" not in done.stdout
+    told = json.loads((tmp_path / "scores.json").read_text())
+    assert {f"test_{name}": value for name, value in told["scores"].items()} == pytest.approx(
+        {name: value for name, value in record["metrics"].items() if name.startswith("test_")}
+    )
+    speakers = {row["group"]: row["num_clips"] for row in told["groups"]["speakers"]}
+    assert sum(speakers.values()) == told["num_clips"] and told["heard"] == []
+    done = run_command("finetune", *evaluate, "--json", tmp_path / "no" / "scores.json")
+    assert done.returncode == 2 and "there is no folder" in done.stderr
 
 
 DATA = ("--set", "data.corpus=nowhere", "--set", "data.folds=f")

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from finetune.config import ClassifierConfig
-from finetune.evaluate import _report_left_out, load_classifier
+from finetune.evaluate import _count_left_out, load_classifier
 from finetune.labels import LABEL_SPACES
 from finetune.learning import FineTuning, _build_stream
 from finetune.material import Material
 from finetune.sampling import BalancedStream, LabelledStream
+from finetune.score_report import ScoreReport
 from ssl_audio.config import build_config
 from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import UserError
@@ -114,17 +115,18 @@ def test_clips_are_drawn_as_asked_and_grouped_by_gender(
     assert (same == (np.array(genders)[:, None] == np.array(genders))).all() and not same.all()
 
 
-def test_clips_with_other_labels_are_counted(
-    prepared: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_clips_with_other_labels_are_counted(prepared: Path) -> None:
     corpus = PreparedCorpus.load(prepared)
     angry = [index for index, clip in enumerate(corpus.clips) if clip.emotion == "angry"]
     others = sum(bool(clip.emotions) for clip in corpus.clips) - len(angry)
-    _report_left_out(corpus, np.array(angry))
-    said = capsys.readouterr().out
-    assert f"{others} with labels that it does not tell: " in said and "angry" not in said
-    _report_left_out(corpus, np.arange(len(corpus.clips)))
-    assert capsys.readouterr().out == ""
+    left_out = _count_left_out(corpus, np.array(angry))
+    assert sum(left_out.values()) == others and "angry" not in left_out
+    counts = list(left_out.values())
+    assert counts == sorted(counts, reverse=True)
+    said = "\n".join(ScoreReport(len(angry), not_scored=left_out).describe())
+    assert f"{others} with labels that it does not tell: " in said
+    assert _count_left_out(corpus, np.arange(len(corpus.clips))) == {}
+    assert "not scored" not in "\n".join(ScoreReport(len(corpus.clips)).describe())
 
 
 def test_a_torn_model_is_refused_in_one_line(tmp_path: Path) -> None:

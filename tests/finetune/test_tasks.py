@@ -105,8 +105,12 @@ def test_clips_of_several_emotions_are_learnt_whole(
     alone = predict_clips(classifier, corpus, everything, batch_size=1)
     assert np.abs(found - alone).max() < 1e-5
     capsys.readouterr()
-    evaluate(output, joined, 1, prepared)
+    evaluate(output, joined, 1, prepared, tmp_path / "scores.json")
     printed = capsys.readouterr().out
+    told = json.loads((tmp_path / "scores.json").read_text())
+    assert told["scores"]["mean_ap"] == pytest.approx(record["metrics"]["test_mean_ap"])
+    assert f"{told['events']['event_f1']:.4f}" in printed
+    assert {"uar", "macro_f1"} == told["groups"]["genders"][0]["scores"].keys()
     assert all(f"f1 of {name}" in printed for name in CLASSES) and "event_f1" in printed
     assert "num_true_events" in printed
     wrong = "and a crop of 1 s need not hold them all: set data.crop_seconds to null"
