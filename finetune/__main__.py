@@ -43,14 +43,14 @@ def evaluate(
             help="Prepared corpus that joined clips were made from: scores what is heard when.",
         ),
     ] = None,
-    report: Annotated[
+    json_path: Annotated[
         Path | None, typer.Option("--json", help="Also write every figure here.")
     ] = None,
 ) -> None:
     """Score a model on labelled clips."""
     from finetune.evaluate import evaluate
 
-    evaluate(model, prepared, fold, utterances, report)
+    evaluate(model, prepared, fold, utterances, json_path)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from finetune.calibration import area_under_risk_coverage, is_sure, risk_coverage
 from finetune.events import score_timeline
-from finetune.group_scores import GroupScores, score_groups, score_multilabel_groups
+from finetune.group_scores import score_groups, score_multilabel_groups
 from finetune.heard import describe_heard, find_unheard
 from finetune.labels import LABEL_SPACES, LabelSpace
 from finetune.model import AudioClassifier, AudioClassifierConfig
@@ -114,7 +115,7 @@ def evaluate(
     prepared: Path,
     fold: int | None,
     utterances: Path | None,
-    report: Path | None = None,
+    json_path: Path | None = None,
 ) -> None:
     """Prints a model's scores on the labelled clips of a corpus, or on one fold's test clips.
 
@@ -128,19 +129,19 @@ def evaluate(
         prepared: corpus.
         fold: of the protocol that it learnt by; None scores every clip that it has classes for.
         utterances: see above.
-        report: JSON file that also gets every figure.
+        json_path: file that also gets every figure.
 
     Raises:
         UserError: no model, no prepared corpus, no clip with one of the model's classes, or no
-            folder for the report.
+            folder for the file.
     """
-    if report is not None and not report.parent.is_dir():
-        raise UserError(f"--json {report}: there is no folder {report.parent}; make it first")
-    found = _score(model, prepared, fold, utterances)
-    for line in found.describe():
+    if json_path is not None and not json_path.parent.is_dir():
+        raise UserError(f"--json {json_path}: there is no folder {json_path.parent}; make it first")
+    report = _score(model, prepared, fold, utterances)
+    for line in report.describe():
         print(line)
-    if report is not None:
-        found.save(report)
+    if json_path is not None:
+        report.save(json_path)
 
 
 def _score(model: Path, prepared: Path, fold: int | None, utterances: Path | None) -> ScoreReport:
@@ -148,9 +149,11 @@ def _score(model: Path, prepared: Path, fold: int | None, utterances: Path | Non
     config = classifier.config
     labels = LABEL_SPACES[config.task](tuple(config.classes))
     loaded = PreparedCorpus.load(prepared)
+    about: dict[str, Any] = {"model": model, "corpus": prepared, "fold": fold}
+    source = None
     if utterances is not None:
         _refuse_not_joined(loaded)
-    source = PreparedCorpus.load(utterances) if utterances else None
+        source = PreparedCorpus.load(utterances)
     if source is not None and classifier.head.exclusive:
         if config.task != "single" or fold is not None:
             raise UserError(
@@ -158,20 +161,22 @@ def _score(model: Path, prepared: Path, fold: int | None, utterances: Path | Non
                 "have heard nothing: give it one, and no --fold"
             )
         unheard = find_unheard(model, loaded, source, labels.classes)
-        return ScoreReport(len(unheard), events=score_timeline(classifier, loaded, source, unheard))
+        events = score_timeline(classifier, loaded, source, unheard)
+        return ScoreReport(**about, num_clips=len(unheard), events=events)
     corpus, indices = _choose_clips(model, loaded, config.task, labels.classes, fold)
     if not len(indices):
         raise UserError(f"{prepared} has no clips labelled {', '.join(labels.classes)}")
+    # First, as it refuses utterances that are not those of the clips.
+    events = {} if source is None else score_timeline(classifier, corpus, source, indices)
     probabilities = predict_clips(classifier, corpus, indices)
     clips = [corpus.clips[index] for index in indices]
-    details, groups = _look_closer(classifier, labels, clips, probabilities)
     return ScoreReport(
+        **about,
         num_clips=len(indices),
         scores=score_answers(classifier, corpus, indices, probabilities, labels),
         not_scored=_count_left_out(corpus, indices) if fold is None else {},
-        details=details,
-        groups=groups,
-        events={} if source is None else score_timeline(classifier, corpus, source, indices),
+        **_look_closer(classifier, labels, clips, probabilities),
+        events=events,
         heard=tuple(describe_heard(model, clips, same_corpus=fold is not None)),
     )
 
@@ -189,27 +194,32 @@ def _look_closer(
     labels: LabelSpace,
     clips: Sequence[Clip],
     probabilities: Probabilities,
-) -> tuple[dict[str, float | None], GroupScores]:
-    """Whom it serves, and what "don't know" would leave; of several classes a clip, each class."""
+) -> dict[str, Any]:
+    """Whom it serves, and what "don't know" would leave; of several classes a clip, each class.
+
+    Returns:
+        Of a ``ScoreReport``.
+    """
     config, targets = classifier.config, labels.encode(clips)
     groups = [clip.speaker for clip in clips], [clip.gender for clip in clips]
-    details: dict[str, float | None]
     if not classifier.head.exclusive:
         truth, thresholds = targets.astype(np.int64), np.array(config.thresholds)
-        by_class = f1_by_class(truth, probabilities, thresholds, labels.classes)
-        details = {f"f1 of {name}": value for name, value in by_class.items()}
         decided = decide_classes(probabilities, thresholds)
-        return details, score_multilabel_groups(truth, decided, *groups, labels.classes)
+        return {
+            "class_f1": f1_by_class(truth, probabilities, thresholds, labels.classes),
+            "groups": score_multilabel_groups(truth, decided, *groups, labels.classes),
+        }
     truth = targets.argmax(1)
-    details = {}
+    found: dict[str, Any] = {
+        "risk_coverage_area": area_under_risk_coverage(risk_coverage(truth, probabilities)),
+        "groups": score_groups(truth, probabilities, *groups, labels.classes),
+    }
     if config.unsure_below is not None:
         sure = is_sure(probabilities, config.unsure_below)
         right = (probabilities.argmax(1) == truth)[sure]
-        details["answered"] = float(sure.mean())
-        details["accuracy of these"] = float(right.mean()) if len(right) else None
-    area = area_under_risk_coverage(risk_coverage(truth, probabilities))
-    details["risk-coverage area"] = area
-    return details, score_groups(truth, probabilities, *groups, labels.classes)
+        found["answered"] = float(sure.mean())
+        found["accuracy_of_these"] = float(right.mean()) if len(right) else None
+    return found
 
 
 def _count_left_out(corpus: PreparedCorpus, indices: Indices) -> dict[str, int]:

@@ -21,8 +21,8 @@ class GroupScore:
     """Its name; ``unknown`` for clips of nobody known."""
     num_clips: int
     scores: dict[str, float]
-    """``uar`` over the classes that its clips have, and ``wa``, or ``macro_f1`` where clips hold
-    several classes."""
+    """``uar`` over the classes that its clips have and ``wa``; of clips of several classes
+    ``mean_recall`` and ``macro_f1`` over these classes."""
     recalls: dict[str, float]
     """By class; those that its clips lack are not there."""
 
@@ -36,12 +36,15 @@ class GroupScores:
     """By name, unknown last; so are the speakers."""
     speakers: tuple[GroupScore, ...]
     gender_gap: float | None
-    """UAR of the female speakers' clips minus that of the male ones', over the classes that both
-    have; None if they share none. Pooled over the speakers of each, who may be few."""
+    """Mean recall of the female speakers' clips minus that of the male ones', over the classes that
+    both have; None if they share none. Pooled over the speakers of each, who may be few."""
 
     def describe(self) -> list[str]:
         """Lines of text: a table of genders, the gap between them, a table of speakers."""
-        gap = [] if self.gender_gap is None else [f"gap, female - male UAR: {self.gender_gap:+.3f}"]
+        gap = []
+        if self.gender_gap is not None:
+            name = "UAR" if "uar" in self.genders[0].scores else "recall"
+            gap = [f"gap, female - male {name}: {self.gender_gap:+.3f}"]
         return [
             *_format_table("gender", self.genders, self.classes),
             *gap,
@@ -78,7 +81,8 @@ def score_groups(
 
     def score(chosen: Chosen) -> tuple[Floats, dict[str, float]]:
         confusion = metrics.confusion_matrix(labels[chosen], probabilities[chosen])
-        return metrics.recalls(confusion), {"wa": float(metrics.wa(confusion))}
+        recalls = metrics.recalls(confusion)
+        return recalls, {"uar": _mean(recalls), "wa": float(metrics.wa(confusion))}
 
     return _tabulate(speakers, genders, classes, score)
 
@@ -103,10 +107,11 @@ def score_multilabel_groups(
         ValueError: no clips, or numbers that differ.
     """
     counts = (len(targets), len(decided), len(speakers), len(genders))
-    if len(set(counts)) > 1 or not len(targets) or targets.shape != decided.shape:
+    shape = (len(targets), len(classes))
+    if len(set(counts)) > 1 or not len(targets) or {targets.shape, decided.shape} != {shape}:
         raise ValueError(
             "expected as many targets, decisions, speakers and genders, at least one, got "
-            f"{counts}, of shapes {targets.shape} and {decided.shape}"
+            f"{counts}; and {len(classes)} columns, got {targets.shape} and {decided.shape}"
         )
 
     def score(chosen: Chosen) -> tuple[Floats, dict[str, float]]:
@@ -115,7 +120,7 @@ def score_multilabel_groups(
         present = num_true > 0
         recalls = np.where(present, num_found / np.maximum(num_true, 1), np.nan)
         f1 = 2 * num_found[present] / (num_true + said.sum(0))[present]
-        return recalls, {"macro_f1": float(f1.mean()) if present.any() else float("nan")}
+        return recalls, {"mean_recall": _mean(recalls), "macro_f1": _mean(f1)}
 
     return _tabulate(speakers, genders, classes, score)
 
@@ -132,7 +137,8 @@ def _tabulate(
         speakers: of each clip.
         genders: of each clip.
         classes: names.
-        score: from chosen clips to the (classes,) recalls, NaN where they lack one, and more.
+        score: from chosen clips to the (classes,) recalls, NaN where they lack one, and
+            scores by name.
     """
     by_gender, by_speaker = (
         tuple(_score_each(groups, tuple(classes), score)) for groups in (genders, speakers)
@@ -149,11 +155,16 @@ def _score_each(
     named = np.array([UNKNOWN if group is None else group for group in groups])
     for group in sorted(set(named.tolist()), key=lambda group: (group == UNKNOWN, group)):
         chosen = named == group
-        found, more = score(chosen)
+        found, scores = score(chosen)
         recalls = dict(zip(classes, found.tolist(), strict=True))
         recalls = {name: recall for name, recall in recalls.items() if not np.isnan(recall)}
-        uar = float(np.mean([*recalls.values()])) if recalls else float("nan")
-        yield GroupScore(group, int(chosen.sum()), {"uar": uar, **more}, recalls)
+        yield GroupScore(group, int(chosen.sum()), scores, recalls)
+
+
+def _mean(values: Floats) -> float:
+    """Without NaN; NaN if there is nothing else."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _find_gap(by_gender: Sequence[GroupScore]) -> float | None:

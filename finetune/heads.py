@@ -14,7 +14,7 @@ from finetune.labels import GENDERS, split_joint
 from finetune.losses import BalanceName, BinaryCrossEntropy, CrossEntropy, weigh_classes
 from ssl_audio.config import Variant, kind_or
 
-Shares = npt.NDArray[np.float64]
+Doubles = npt.NDArray[np.float64]
 
 
 class HeadConfig(Variant):
@@ -73,6 +73,7 @@ class Head(nn.Module):
     """
 
     config_type: ClassVar[type[HeadConfig]]
+    """Settings of this head."""
     tasks: ClassVar[tuple[str, ...]]
     """Of the protocols that it can learn."""
     loss_type: ClassVar[type[CrossEntropy] | type[BinaryCrossEntropy]] = CrossEntropy
@@ -113,7 +114,7 @@ class Head(nn.Module):
         """(batch, num_classes) float32."""
         return logits.float().log_softmax(-1)
 
-    def ask(self, targets: Shares) -> list[tuple[Shares, int]]:
+    def ask(self, targets: Doubles) -> list[tuple[Doubles, int]]:
         """What each part of the linear layer's outputs tells of clips.
 
         Args:
@@ -145,7 +146,7 @@ class MultiLabelHead(Head):
         """(batch, num_classes) float32, each class for itself."""
         return functional.logsigmoid(logits.float())
 
-    def ask(self, targets: Shares) -> list[tuple[Shares, int]]:
+    def ask(self, targets: Doubles) -> list[tuple[Doubles, int]]:
         """Of each class whether it is there."""
         return [(np.stack([1 - column, column], axis=1), 1) for column in targets.T]
 
@@ -175,7 +176,7 @@ class GenderEmotionHead(Head):
         )
         return joint_logits.flatten(-2)
 
-    def ask(self, targets: Shares) -> list[tuple[Shares, int]]:
+    def ask(self, targets: Doubles) -> list[tuple[Doubles, int]]:
         """Which gender, and which emotion."""
         genders = len(GENDERS)
         pairs = rearrange(targets, "clip (gender emotion) -> clip gender emotion", gender=genders)

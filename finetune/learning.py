@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finetune.augmentation import change_waveform, mask_spectrogram, refuse_other_genders
+from finetune.augmentation import change_waveform, mask_spectrogram
 from finetune.config import ClassifierConfig
 from finetune.evaluate import predict_clips, score_clips
 from finetune.labels import Shares, gender_groups
@@ -137,11 +137,7 @@ def learn(
         crop_seconds: of a training clip; None takes whole ones.
         session: from ``open_session``; goes on from its checkpoint if it has one.
         material: labelled clips.
-
-    Raises:
-        UserError: changes of clips that do not suit the task, or no level to choose.
     """
-    refuse_other_genders(config.augment, material.task)
     started = time.monotonic()
     torch.manual_seed(config.train.seed)
     classifier = _build_classifier(config, session, material)

@@ -73,7 +73,7 @@ def predict(
         raise UserError(f"--format {form}: choose one of {', '.join(FORMATS)}")
     if combination not in (choices := get_args(Combination)):
         raise UserError(f"--combine {combination}: choose one of {', '.join(choices)}")
-    _refuse_output(output, inputs)
+    _refuse_output(output, inputs, form)
     files, notes = find_inputs(inputs)
     jury = Jury.load(models, cast(Combination, combination))
     shape = FORMATS[form](jury.rule)
@@ -106,18 +106,14 @@ def errors_path(output: Path) -> Path:
     return output.with_suffix(".errors.csv")
 
 
-def _refuse_output(output: Path, inputs: Sequence[Path]) -> None:
+def _refuse_output(output: Path, inputs: Sequence[Path], form: str) -> None:
     """Before hours of work, not after them."""
     if output.suffix.lower() != ".csv":
         raise UserError(f"--output must be a .csv file, got {output}")
     if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
         raise UserError(f"--output {output} is what is to be read: name another file")
     beside = errors_path(output)
-    if any(path.exists() and beside.exists() and beside.samefile(path) for path in inputs):
-        raise UserError(
-            f"--output {output} would replace {beside}, which is to be read: name another"
-        )
-    if beside.exists() and not _is_ours(beside):
+    if form != "table" and beside.exists() and not _is_ours(beside):
         raise UserError(f"--output {output} would replace {beside}, which predict did not write")
     if output.is_dir():
         raise UserError(f"--output {output} is a folder: name a file")
@@ -130,7 +126,7 @@ def _is_ours(errors: Path) -> bool:
     if not errors.is_file():
         return False
     with errors.open("rb") as file:
-        return file.readline().strip() == ",".join(_ERRORS_HEADER).encode()
+        return file.readline(100).strip() == ",".join(_ERRORS_HEADER).encode()
 
 
 def _answer_all(
@@ -174,7 +170,8 @@ def _write(shape: Format, files: Sequence[AudioInput], journal: Journal, output:
     """The output, and what could not be read; returns how many files that are."""
     aside = output.with_name(f".{output.name}.new")
     beside = errors_path(output)
-    beside.unlink(missing_ok=True)
+    if _is_ours(beside):
+        beside.unlink()
     errors: list[tuple[str, str]] = []
     unlisted = False
     with aside.open("w", newline="", encoding="utf-8") as table:

@@ -101,7 +101,7 @@ def enlarge(
     known = {clip.audio_sha256 for clip in corpus.clips} - {None}
     new = [place for place, clip in enumerate(pool.clips) if clip.audio_sha256 not in known]
     offered = pool.take(new)
-    copies = {copy.second for copy in find_copies_between(corpus, offered)}
+    copies = {copy.second for copy in find_copies_between(corpus, offered)} if new else set()
     offered = offered.take(
         [place for place, clip in enumerate(offered.clips) if clip.clip_id not in copies]
     )

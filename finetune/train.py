@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers.utils import logging as transformers_logging
 
+from finetune.augmentation import refuse_other_genders
 from finetune.config import FinetuneConfig
 from finetune.crops import refuse_unheard
 from finetune.evaluate import (
@@ -59,6 +60,7 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> None
     opened = open_protocol(config.data.folds, [PreparedCorpus.load(config.data.corpus)], PROTOCOLS)
     corpus, folds = opened.corpus, opened.folds
     _refuse_other_task(config, folds)
+    refuse_other_genders(config.augment, folds.task)
     fold = folds.fold(config.data.fold)
     _refuse_unusable(folds, fold)
     material = _open_material(config, corpus, folds, fold)

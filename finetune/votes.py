@@ -37,7 +37,9 @@ def read_votes(path: Path, classes: Sequence[str]) -> dict[str, Shares]:
     for row in table.read(needed) if {*needed} <= {*table.header} else ():
         if isinstance(row, Quarantined):
             raise DataError(f"votes {row.path}: {row.reason}")
-        clip_id = str(row.cells["clip_id"])
+        clip_id = str(row.cells.get("clip_id") or "")
+        if not clip_id:
+            raise DataError(f"votes {row.place}: names no clip")
         if clip_id in votes:
             raise DataError(f"votes {row.place}: {clip_id} is there twice")
         votes[clip_id] = _read_vote(row, classes)

@@ -21,11 +21,12 @@ class MaskingConfig(Config):
         mask_ratio: share of valid patches hidden from the encoder.
         mask_block: patches along each side of a block.
         num_masks: masks of every clip in one step.
-        prediction_ratio: share of hidden patches that are predicted, others under every mask; what
-            a transformer decodes is as much shorter.
+        prediction_ratio: share of hidden patches that are predicted, others under every mask; the
+            rest is neither predicted nor decoded by a transformer.
 
-    Source: Fu et al. 2025, "Rethinking Patch Dependence for Masked Autoencoders" (CrossMAE), for
-    the prediction ratio.
+    Source: the idea of Fu et al. 2025, "Rethinking Patch Dependence for Masked Autoencoders"
+    (CrossMAE), for the prediction ratio. We differ: there each hidden patch hears visible ones
+    alone, here those that are predicted together hear each other.
     """
 
     mask: Literal["random", "block", "inverse_block"] = "random"
@@ -44,8 +45,8 @@ class Masked:
         ids_keep: (batch, num_kept) int64, visible patches in rising order; rows with fewer visible
             patches are filled up.
         keep_padding_mask: (batch, num_kept) bool, True = filled up, ignore.
-        ids_predict: (batch, num_predicted) int64, patches to be predicted in rising order, all of
-            them hidden; rows with fewer are filled up.
+        ids_predict: (batch, num_predicted) int64, hidden patches to be predicted in rising order;
+            rows with fewer are filled up with others.
         predict_padding_mask: (batch, num_predicted) bool, True = filled up, ignore.
     """
 
@@ -125,10 +126,14 @@ def draw_masks(keys: Tensor, config: MaskingConfig, grid: Grid, padding_mask: Te
     Returns:
         Of num_masks * batch rows: all clips with their first mask, then all with their second.
     """
-    is_random = config.mask == "random"
-    count = grid.num_patches if is_random else count_blocks(grid, config.mask_block)
-    noise = torch.cat([uniform(keys, Stream.MASK, count, view) for view in range(config.num_masks)])
-    if not is_random:
+
+    def draw(stream: Stream, count: int) -> Tensor:
+        return torch.cat([uniform(keys, stream, count, view) for view in range(config.num_masks)])
+
+    if config.mask == "random":
+        noise = draw(Stream.MASK, grid.num_patches)
+    else:
+        noise = draw(Stream.MASK, count_blocks(grid, config.mask_block))
         noise = block_noise(noise, grid, config.mask_block)
     masked = random_mask(
         1 - noise if config.mask == "block" else noise,
@@ -137,13 +142,8 @@ def draw_masks(keys: Tensor, config: MaskingConfig, grid: Grid, padding_mask: Te
     )
     if config.prediction_ratio == 1:
         return masked
-    noise = torch.cat(
-        [
-            uniform(keys, Stream.PREDICTED, grid.num_patches, view)
-            for view in range(config.num_masks)
-        ]
-    )
-    return predict_some(masked, noise, config.prediction_ratio)
+    chosen_by = draw(Stream.PREDICTED, grid.num_patches)
+    return predict_some(masked, chosen_by, config.prediction_ratio)
 
 
 def count_blocks(grid: Grid, block: int) -> int:

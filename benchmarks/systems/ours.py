@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from benchmarks.figures.label_efficiency import name_of_share
 from benchmarks.systems.base import FeatureCache, Floats, LabelledClips, System, UnlabelledClips
 from benchmarks.systems.neural import hold, refuse_seed, with_seed
+from finetune.augmentation import refuse_other_genders
 from finetune.config import ClassifierConfig, FinetuneTrainConfig
 from finetune.crops import refuse_unheard
 from finetune.evaluate import predict_clips
@@ -26,9 +27,11 @@ from finetune.material import Material
 from finetune.pretraining import Pretraining
 from finetune.self_training import enlarge, open_unlabelled
 from finetune.train import TYPICAL_SECONDS
+from ssl_audio.audit.copies import find_copies_between
 from ssl_audio.build import count_tokens
 from ssl_audio.data.audio import Int16
 from ssl_audio.data.manifest import Clip
+from ssl_audio.data.prepared import PreparedCorpus
 from ssl_audio.errors import ConfigError
 from ssl_audio.session import open_session
 
@@ -60,7 +63,7 @@ class Ours(System[OursSettings]):
         super().__init__(settings, classes, seed, cache)
         self._pretraining = Pretraining.read(settings.encoder)
         self._remarks: tuple[str, ...] = ()
-        self._unlabelled: set[str | None] = set()
+        self._pool: PreparedCorpus | None = None
         self._choices: dict[str, Any] = {}
 
     @classmethod
@@ -87,10 +90,11 @@ class Ours(System[OursSettings]):
             raise ConfigError(
                 f"head {settings.head.kind} is for tasks {', '.join(tasks)}, not {material.task}"
             )
+        refuse_other_genders(settings.augment, material.task)
         material = material.thin(settings.training_share, self.seed)
         if settings.self_training:
             pool = open_unlabelled(settings.self_training.corpus)
-            self._unlabelled = {clip.audio_sha256 for clip in pool.clips}
+            self._pool = pool
             self._fit(settings.model_copy(update={"self_training": None}), material)
             wanted = settings.self_training.wanted_accuracy
             enlarged = enlarge(material, self._classifier, pool, wanted)
@@ -121,9 +125,19 @@ class Ours(System[OursSettings]):
         return predict_clips(self._classifier, corpus, np.arange(len(corpus)), batch_size=1)
 
     def saw(self, clips: UnlabelledClips) -> bool:
-        """Whether encoder or self-training met the audio of one of these clips."""
+        """Whether encoder or self-training met the audio of one of these clips.
+
+        Of what self-training met, changed copies count as well.
+        """
         hashes = [_hash(waveform) for waveform in clips.waveforms]
-        return self._pretraining.saw(hashes) or not self._unlabelled.isdisjoint(hashes)
+        if self._pretraining.saw(hashes):
+            return True
+        if self._pool is None:
+            return False
+        known = {clip.audio_sha256 for clip in self._pool.clips}
+        return not known.isdisjoint(hashes) or bool(
+            find_copies_between(hold(clips.waveforms), self._pool)
+        )
 
     @property
     def parameters(self) -> int | None:

@@ -72,7 +72,7 @@ def compute_descriptors(encoder: AudioEncoder, heard: Heard, audio: PatchedAudio
 
 
 class DescriptorsObjective(MaskedPrediction[Descriptors]):
-    """Encode the visible patches, decode all, tell what hidden places sound like."""
+    """Encode the visible patches, decode hidden ones, tell what hidden places sound like."""
 
     def __init__(self, encoder: AudioEncoder, config: DescriptorsConfig) -> None:
         size = sum(_GROUPS.values())

@@ -72,8 +72,7 @@ class MaskedObjective(MaskedPrediction[Tensor]):
         audio = self.encoder.patch_audio(heard.changed, heard.num_samples)
         one_mask = self.masking.model_copy(update={"num_masks": 1, "prediction_ratio": 1.0})
         answers = self.answer(audio, heard.keys, one_mask)
-        places = answers.masked.ids_predict[:, :, None].expand_as(answers.prediction)
-        prediction = torch.zeros_like(audio.patches).scatter(1, places, answers.prediction.float())
+        prediction = answers.on_grid()[0].float()
         mean = audio.patches.mean(-1, keepdim=True)
         deviation = audio.patches.std(-1, keepdim=True, correction=0)
         hidden = answers.masked.mask[:, :, None]

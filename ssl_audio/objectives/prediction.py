@@ -75,6 +75,23 @@ class Answers:
         clips = torch.arange(len(ids), device=ids.device) % len(of_patches)
         return of_patches[clips[:, None], ids]
 
+    def on_grid(self) -> tuple[Tensor, Tensor]:
+        """Every prediction at its place.
+
+        Returns:
+            (rows, num_patches, target_dim), 0 where nothing was predicted, and (rows, num_patches)
+            bool, True where it was.
+        """
+        masked = self.masked
+        # What only fills up a row goes to a place beyond the last.
+        places = masked.ids_predict.masked_fill(masked.predict_padding_mask, masked.mask.shape[1])
+        rows, num_patches = masked.mask.shape
+        asked = torch.zeros_like(masked.mask[:, :1]).repeat(1, num_patches + 1)
+        asked = asked.scatter(1, places, True)
+        filled = self.prediction.new_zeros(rows, num_patches + 1, self.prediction.shape[2])
+        filled = filled.scatter(1, places[:, :, None].expand_as(self.prediction), self.prediction)
+        return filled[:, :-1], asked[:, :-1]
+
 
 def mean_over_predicted(error: Tensor, counted: Tensor) -> Tensor:
     """Mean over clips of each clip's mean over its predicted patches: scalar float32.
@@ -159,7 +176,7 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
         targets = self.target_vectors(self.make_targets(heard, audio))
         return {
             "target": Level(targets, ~audio.padding_mask),
-            "prediction": Level(answers.prediction, answers.predicted),
+            "prediction": Level(*answers.on_grid()),
         }
 
     def answer(

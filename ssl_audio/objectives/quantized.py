@@ -160,7 +160,9 @@ class QuantizedObjective(MaskedPrediction[Tensor]):
         right = answers.prediction.detach().argmax(-1) == targets
         # What only fills up a row counts as one more sound, left out.
         asked = targets.where(predicted, self.num_clusters).flatten()
-        used = torch.bincount(asked, minlength=self.num_clusters + 1)[:-1].float()
+        # Not bincount, which waits for a GPU to learn the largest.
+        counts = torch.zeros(self.num_clusters + 1, device=asked.device)
+        used = counts.scatter_add(0, asked, torch.ones_like(asked, dtype=torch.float32))[:-1]
         share = used / used.sum().clamp(1)
         metrics = {
             "hidden_accuracy": mean_over_predicted(right, predicted),

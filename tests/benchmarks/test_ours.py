@@ -149,6 +149,10 @@ def test_self_training_leaves_out_what_is_labelled(tones, tone_corpus, tmp_path)
     num_new = len(tone_corpus) - len(train.labels) - len(validation.labels)
     assert 0 < int(note.split()[2]) <= num_new and num_new == len(test.labels)
     assert system.saw(test)
+    softer = [(waveform * 0.7).astype(np.int16) for waveform in test.waveforms]
+    assert system.saw(UnlabelledClips(softer))
+    noise = np.random.default_rng(0).normal(0, 3000, (2, 20_000)).astype(np.int16)
+    assert not system.saw(UnlabelledClips(list(noise)))
 
 
 def test_a_head_for_another_task_is_refused_before_it_learns(tone_corpus):

@@ -369,6 +369,7 @@ def test_predict_and_evaluate_commands(prepared: Path, tuned: Path, tmp_path: Pa
     )
     speakers = {row["group"]: row["num_clips"] for row in told["groups"]["speakers"]}
     assert sum(speakers.values()) == told["num_clips"] and told["heard"] == []
+    assert (told["model"], told["corpus"], told["fold"]) == (str(tuned), str(prepared), 1)
     done = run_command("finetune", *evaluate, "--json", tmp_path / "no" / "scores.json")
     assert done.returncode == 2 and "there is no folder" in done.stderr
 

@@ -113,10 +113,12 @@ def test_tables_of_several_classes_equal_a_count_clip_by_clip(seed, num_clips):
             means = [
                 np.mean(values) if values else np.nan for values in (list(recalls.values()), f1)
             ]
-            assert list(row.scores) == ["uar", "macro_f1"]
+            assert list(row.scores) == ["mean_recall", "macro_f1"]
             assert list(row.scores.values()) == pytest.approx(means, nan_ok=True)
     lines = scores.describe()
-    assert lines[0].split() == ["gender", "clips", "uar", "macro_f1", *CLASSES]
+    assert lines[0].split() == ["gender", "clips", "mean_recall", "macro_f1", *CLASSES]
+    with pytest.raises(ValueError, match="2 columns"):
+        score_multilabel_groups(targets, decided, speakers, genders, CLASSES[:2])
 
 
 def test_the_gap_is_told_with_its_sign():

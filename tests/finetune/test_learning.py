@@ -1,5 +1,7 @@
 """What a run is set to do reaches the step that learns."""
 
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,9 @@ def test_clips_are_drawn_as_asked_and_grouped_by_gender(
 
 
 def test_clips_with_other_labels_are_counted(prepared: Path) -> None:
+    def report(num_clips: int, **more: Any) -> ScoreReport:
+        return ScoreReport(model=Path("m"), corpus=prepared, fold=None, num_clips=num_clips, **more)
+
     corpus = PreparedCorpus.load(prepared)
     angry = [index for index, clip in enumerate(corpus.clips) if clip.emotion == "angry"]
     others = sum(bool(clip.emotions) for clip in corpus.clips) - len(angry)
@@ -123,10 +128,28 @@ def test_clips_with_other_labels_are_counted(prepared: Path) -> None:
     assert sum(left_out.values()) == others and "angry" not in left_out
     counts = list(left_out.values())
     assert counts == sorted(counts, reverse=True)
-    said = "\n".join(ScoreReport(len(angry), not_scored=left_out).describe())
+    said = "\n".join(report(len(angry), not_scored=left_out).describe())
     assert f"{others} with labels that it does not tell: " in said
     assert _count_left_out(corpus, np.arange(len(corpus.clips))) == {}
-    assert "not scored" not in "\n".join(ScoreReport(len(corpus.clips)).describe())
+    assert "not scored" not in "\n".join(report(len(corpus.clips)).describe())
+
+
+def test_what_there_is_no_figure_for_is_null(tmp_path: Path) -> None:
+    """NaN is no JSON; a model that reports no event has a precision of nothing."""
+    about: dict[str, Any] = {"model": tmp_path, "corpus": tmp_path, "fold": 2}
+    report = ScoreReport(**about, num_clips=3, events={"event_precision": math.nan}, answered=0.0)
+    assert list(report.describe())[1:3] == [
+        "answered             0.0000",
+        "accuracy of these    nothing",
+    ]
+    report.save(tmp_path / "r.json")
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    told = json.loads((tmp_path / "r.json").read_text(), parse_constant=refuse)
+    assert told["events"] == {"event_precision": None} and told["accuracy_of_these"] is None
+    assert told["model"] == str(tmp_path) and told["groups"] is None
 
 
 def test_a_torn_model_is_refused_in_one_line(tmp_path: Path) -> None:

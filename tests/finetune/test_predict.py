@@ -611,7 +611,7 @@ def test_a_killed_process_is_gone_on_from(model: Path, audio: Path, tmp_path: Pa
             "table",
             "wrong.csv is what is to be read: name anot",
         ),
-        (["o.errors.csv"], "o.csv", "table", "would replace o.errors.csv, which is to be read"),
+        (["o.errors.csv"], "o.csv", "timeline", "would replace o.errors.csv, which predict did n"),
         (["a.wav"], "o.csv", "timeline", "would replace o.errors.csv, which predict did not write"),
         (["wrong.csv"], "own.csv", "table", "wrong.csv: expected a column filename, got file, x"),
         (["only-text"], "own.csv", "table", r"no audio files in only-text \(passed over .* 1 .txt"),

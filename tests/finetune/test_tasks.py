@@ -109,8 +109,9 @@ def test_clips_of_several_emotions_are_learnt_whole(
     printed = capsys.readouterr().out
     told = json.loads((tmp_path / "scores.json").read_text())
     assert told["scores"]["mean_ap"] == pytest.approx(record["metrics"]["test_mean_ap"])
-    assert f"{told['events']['event_f1']:.4f}" in printed
-    assert {"uar", "macro_f1"} == told["groups"]["genders"][0]["scores"].keys()
+    assert f"{told['events']['segment_f1']:.4f}" in printed
+    assert told["class_f1"].keys() == {*CLASSES}
+    assert {"mean_recall", "macro_f1"} == told["groups"]["genders"][0]["scores"].keys()
     assert all(f"f1 of {name}" in printed for name in CLASSES) and "event_f1" in printed
     assert "num_true_events" in printed
     wrong = "and a crop of 1 s need not hold them all: set data.crop_seconds to null"
@@ -195,7 +196,8 @@ def test_votes_become_shares(tmp_path: Path) -> None:
         ("clip_id,a,b\nx,1\n", "line 2: expected a number for each class"),
         ("clip_id,a,b\nx,1,2,3\n", "line 2: expected 3 cells, got 4"),
         ("clip_id,a,b,a\nx,1,2,3\n", "several columns a"),
-        ('clip_id,a,b\n"x,1,2\ny,1,2\n', "votes.csv"),
+        ("a,b,clip_id\n1,2,x\n1,2\n", "line 3: names no clip"),
+        ('clip_id,a,b\n"x,1,2\ny,1,2\n', "close the quote"),
     ],
 )
 def test_odd_votes_are_named(tmp_path: Path, text: str, words: str) -> None:

@@ -8,12 +8,13 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from ssl_audio.collapse import measure_level
 from ssl_audio.masking import Masked
 from ssl_audio.objectives import OBJECTIVES, Objective, ObjectiveConfig
 from ssl_audio.objectives.base import hear
 from ssl_audio.objectives.masked import MaskedConfig, MaskedObjective
 from ssl_audio.objectives.prediction import MaskedPrediction
-from tests.ssl_audio.objectives.conftest import Batches, Encoders
+from tests.ssl_audio.objectives.conftest import Batches, Encoders, list_predicted
 
 SMALL = {"decoder": {"layers": 1, "dim": 24, "heads": 2}}
 CONVOLUTIONS = {"decoder": {"kind": "convolution", "layers": 2, "dim": 24, "groups": 4}}
@@ -154,6 +155,45 @@ def test_targets_are_of_the_sound_without_its_changes(
     torch.testing.assert_close(*targets)
     losses = [objective.eval()(batch).loss.item() for objective in (changed, plain)]
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("decoder", [SMALL, CONVOLUTIONS])
+@pytest.mark.parametrize("prediction_ratio", [1.0, 0.6])
+def test_answers_that_only_tell_the_place_have_no_spread_over_clips(
+    decoder: dict[str, Any], prediction_ratio: float, make_encoder: Encoders, make_batch: Batches
+) -> None:
+    """What the watch compares is at the same place of every clip, whichever are hidden."""
+    ratio = {"prediction_ratio": prediction_ratio}
+    objective = build({"kind": "masked", **decoder, **ratio}, make_encoder).eval()
+    assert isinstance(objective, MaskedPrediction)
+    batch = make_batch([30_000] * 6, 30_000)
+    with torch.no_grad():
+        healthy = measure_level(objective.inspect_learning(batch)["prediction"])
+        objective.decoder.embedding.weight.zero_()
+        objective.decoder.embedding.bias.copy_(objective.decoder.mask_token)
+        if prediction_ratio < 1:  # then other places are there in every clip, and are heard
+            for block in objective.decoder.blocks:
+                for weight in block.parameters():
+                    weight.zero_()
+        deaf = measure_level(objective.inspect_learning(batch)["prediction"])
+    assert float(healthy["over_clips"]) > 1e-2
+    assert float(deaf["over_clips"]) < 1e-5 < float(deaf["over_places"])
+
+
+def test_predictions_lie_at_their_places(make_encoder: Encoders, make_batch: Batches) -> None:
+    config = MaskedConfig(num_masks=2, prediction_ratio=0.4, **SMALL)
+    objective = MaskedObjective(make_encoder(), config).eval()
+    heard = hear(make_batch([16_000, 9_000, 600], 16_000))
+    audio = objective.encoder.patch_audio(heard.clean, heard.num_samples)
+    answers = objective.answer(audio, heard.keys)
+    filled, asked = answers.on_grid()
+    assert filled.shape == (6, audio.grid.num_patches, 256) and not filled[~asked].any()
+    for row in range(6):
+        places = list_predicted(answers.masked, row)
+        assert asked[row].nonzero().flatten().tolist() == [patch for _, patch in places]
+        for column, patch in places:
+            assert torch.equal(filled[row, patch], answers.prediction[row, column])
+    assert not asked[2].any() and not (asked & ~answers.masked.mask).any()
 
 
 def test_changes_of_joint_are_its_contrasts() -> None:
