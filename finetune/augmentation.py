@@ -28,7 +28,7 @@ _PARTS_OF_MOST = (-1.0, -0.5, 0.0, 0.5, 1.0)
 _LARGEST_DENOMINATOR = 64
 _LEAST_SEMITONES = 0.5
 _SEMITONES_OF_A_GENDER = 3.0
-"""Men of 120 Hz and women of 210 Hz lie 9.7 apart: a voice that moves less keeps to its side."""
+"""A third of the 9.7 between 120 Hz and 210 Hz, taken for usual men and women: they stay apart."""
 
 
 class AugmentConfig(Config):

@@ -33,8 +33,10 @@ def read_votes(path: Path, classes: Sequence[str]) -> dict[str, Shares]:
         if table.header.count(name) > 1:
             raise DataError(f"votes {path}: there are several columns {name}")
     needed = ("clip_id", *classes)
+    if not {*needed} <= {*table.header}:
+        raise DataError(f"votes {path}: expected rows under the columns {', '.join(needed)}")
     votes: dict[str, Shares] = {}
-    for row in table.read(needed) if {*needed} <= {*table.header} else ():
+    for row in table.read(needed):
         if isinstance(row, Quarantined):
             raise DataError(f"votes {row.path}: {row.reason}")
         clip_id = str(row.cells.get("clip_id") or "")
@@ -44,7 +46,7 @@ def read_votes(path: Path, classes: Sequence[str]) -> dict[str, Shares]:
             raise DataError(f"votes {row.place}: {clip_id} is there twice")
         votes[clip_id] = _read_vote(row, classes)
     if not votes:
-        raise DataError(f"votes {path}: expected rows under the columns {', '.join(needed)}")
+        raise DataError(f"votes {path}: expected rows below its header")
     return votes
 
 

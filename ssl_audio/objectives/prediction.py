@@ -86,8 +86,7 @@ class Answers:
         # What only fills up a row goes to a place beyond the last.
         places = masked.ids_predict.masked_fill(masked.predict_padding_mask, masked.mask.shape[1])
         rows, num_patches = masked.mask.shape
-        asked = torch.zeros_like(masked.mask[:, :1]).repeat(1, num_patches + 1)
-        asked = asked.scatter(1, places, True)
+        asked = masked.mask.new_zeros(rows, num_patches + 1).scatter(1, places, True)
         filled = self.prediction.new_zeros(rows, num_patches + 1, self.prediction.shape[2])
         filled = filled.scatter(1, places[:, :, None].expand_as(self.prediction), self.prediction)
         return filled[:, :-1], asked[:, :-1]
