@@ -83,10 +83,10 @@ def measure_level(level: Level) -> dict[str, Tensor]:
     """How a stage spreads: scalars float32.
 
     Returns:
-        ``scale``, the root mean square of all values; ``over_clips``, the standard deviation over
-        clips at the same place, if there are at least four, and ``over_places``, within a clip, if
-        it has several: both root mean squares over the rest, divided by the scale. All are 0 where
-        nothing is counted.
+        ``scale``, the root mean square of all values, 0 if nothing is counted; ``over_clips``, the
+        standard deviation over clips at the same place, if there are at least four, and
+        ``over_places``, within a clip, if it has several: both root mean squares over the rest,
+        divided by the scale, and NaN where no two that are counted could be compared.
     """
     vectors = level.vectors.float()
     counted = level.counted[..., None]
@@ -103,12 +103,12 @@ def measure_level(level: Level) -> dict[str, Tensor]:
 
 
 def _deviation(kept: Tensor, counted: Tensor, axis: int) -> Tensor:
-    """Standard deviation along an axis where it counts at least two: scalar."""
+    """Standard deviation along an axis where it counts at least two, else NaN: scalar."""
     number = counted.sum(axis, keepdim=True)
     mean = kept.sum(axis, keepdim=True) / number.clamp(1)
     compared = counted & (number > 1)
     square = torch.where(compared, kept - mean, 0.0).square().sum()
-    return (square / (compared.sum() * kept.shape[-1]).clamp(1)).sqrt()
+    return (square / (compared.sum() * kept.shape[-1])).sqrt()
 
 
 def share_of_still(waveform: Level) -> Tensor:

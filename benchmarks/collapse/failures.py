@@ -202,6 +202,15 @@ def _of_answers() -> list[Case]:
             BILINEAR,
             hold=fill("contrast.projection.2", weight=1e-4, bias=3.0),
         ),
+        Case(
+            "decoder hears nothing, masked",
+            ("prediction",),
+            MASKED,
+            hold=fill("decoder.embedding", bias=0.5),
+        ),
+        Case(
+            "decoder hears nothing, latent", ("prediction",), LATENT, hold=fill("decoder.embedding")
+        ),
     ]
 
 

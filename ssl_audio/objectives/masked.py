@@ -70,8 +70,7 @@ class MaskedObjective(MaskedPrediction[Tensor]):
         """
         heard = hear(batch)
         audio = self.encoder.patch_audio(heard.changed, heard.num_samples)
-        one_mask = self.masking.model_copy(update={"num_masks": 1, "prediction_ratio": 1.0})
-        answers = self.answer(audio, heard.keys, one_mask)
+        answers = self.answer_everywhere(audio, heard.keys)
         prediction = answers.on_grid()[0].float()
         mean = audio.patches.mean(-1, keepdim=True)
         deviation = audio.patches.std(-1, keepdim=True, correction=0)

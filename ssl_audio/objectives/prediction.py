@@ -165,30 +165,39 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
         )
 
     def inspect_learning(self, batch: Batch) -> dict[str, Level]:
-        """Targets of whole clips, and answers at the hidden places."""
+        """Targets of whole clips, and answers at hidden places.
+
+        All clips are hidden at the same places and heard to the end of the longest, so that their
+        answers differ by what is heard alone.
+        """
         return self.inspect_heard(self.hear(batch))
 
     def inspect_heard(self, heard: Heard) -> dict[str, Level]:
         """The same of what is heard."""
         audio = self.encoder.patch_audio(heard.changed, heard.num_samples)
-        answers = self.answer(audio, heard.keys)
+        alike = replace(audio, padding_mask=torch.zeros_like(audio.padding_mask))
+        answers = self.answer_everywhere(alike, heard.keys[:1].expand_as(heard.keys))
         targets = self.target_vectors(self.make_targets(heard, audio))
         return {
             "target": Level(targets, ~audio.padding_mask),
             "prediction": Level(*answers.on_grid()),
         }
 
-    def answer(
-        self, audio: PatchedAudio, keys: Tensor, masking: MaskingConfig | None = None
-    ) -> Answers:
-        """Encodes and decodes under masks.
+    def answer(self, audio: PatchedAudio, keys: Tensor) -> Answers:
+        """Encodes and decodes under the objective's masks.
 
         Args:
             audio: a batch.
             keys: (batch,) int64, which the masks are drawn by.
-            masking: which masks; None takes the objective's.
         """
-        masking = masking or self.masking
+        return self._answer_under(self.masking, audio, keys)
+
+    def answer_everywhere(self, audio: PatchedAudio, keys: Tensor) -> Answers:
+        """The same under the first mask alone, at every place that it hides: for looking at."""
+        one = {"num_masks": 1, "prediction_ratio": 1.0}
+        return self._answer_under(self.masking.model_copy(update=one), audio, keys)
+
+    def _answer_under(self, masking: MaskingConfig, audio: PatchedAudio, keys: Tensor) -> Answers:
         masked = draw_masks(keys, masking, audio.grid, audio.padding_mask)
         audio = audio.repeat(masking.num_masks)
         encoded = self.encoder.encode(audio, masked)

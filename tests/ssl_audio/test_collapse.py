@@ -70,6 +70,17 @@ def test_what_is_not_counted_may_be_anything() -> None:
     assert measure_level(level(vectors, [0] * 4))["scale"] == 0
 
 
+def test_what_can_not_be_compared_is_not_judged() -> None:
+    """Of every clip one place is counted, and no two clips' are the same."""
+    vectors, apart = random_vectors(4, 4, 3), torch.eye(4, dtype=torch.bool)
+    found = measure_level(Level(vectors, apart))
+    assert found["scale"] > 0
+    assert found["over_clips"].isnan() and found["over_places"].isnan()
+    values = {f"prediction/{name}": float(value) for name, value in found.items()}
+    assert find_failure({**HEALTHY, **values}, HEALTHY) is None
+    assert find_failure({**HEALTHY, **values}, {**HEALTHY, **values}) is None
+
+
 def test_rank_is_rank_me() -> None:
     vectors = random_vectors(9, 1, 6)
     pooled = torch.cat([vectors[:, 0], torch.full((9, 6), 1e-3)], dim=1)
@@ -231,6 +242,20 @@ def test_nothing_to_predict_is_told_before_the_first_step(prepared: Path, tmp_pa
     idle = settings(prepared, "objective.mask_ratio=0")
     with pytest.raises(CollapseError, match="prediction .* at step 1: raise objective.mask_ratio"):
         pretrain(load_config(PretrainConfig, None, idle), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "few",
+    [
+        ("objective.mask_ratio=0.1",),
+        ("objective.prediction_ratio=0.02",),
+        ("data.crop_seconds=0.12", "objective.prediction_ratio=0.5"),
+    ],
+)
+def test_few_places_to_predict_are_no_collapse(
+    few: tuple[str, ...], prepared: Path, tmp_path: Path
+) -> None:
+    pretrain(load_config(PretrainConfig, None, settings(prepared, *few)), tmp_path / "run")
 
 
 def test_due() -> None:

@@ -158,26 +158,37 @@ def test_targets_are_of_the_sound_without_its_changes(
 
 
 @pytest.mark.parametrize("decoder", [SMALL, CONVOLUTIONS])
-@pytest.mark.parametrize("prediction_ratio", [1.0, 0.6])
-def test_answers_that_only_tell_the_place_have_no_spread_over_clips(
-    decoder: dict[str, Any], prediction_ratio: float, make_encoder: Encoders, make_batch: Batches
+@pytest.mark.parametrize("bias", [None, 0.0, 0.5])
+@pytest.mark.parametrize("settings", [{}, {"prediction_ratio": 0.3}, {"num_masks": 2}])
+def test_answers_to_what_is_not_heard_have_no_spread_over_clips(
+    settings: dict[str, Any],
+    bias: float | None,
+    decoder: dict[str, Any],
+    make_encoder: Encoders,
+    make_batch: Batches,
 ) -> None:
-    """What the watch compares is at the same place of every clip, whichever are hidden."""
-    ratio = {"prediction_ratio": prediction_ratio}
-    objective = build({"kind": "masked", **decoder, **ratio}, make_encoder).eval()
+    """Whichever places are hidden, and however long clips are."""
+    objective = build({"kind": "masked", **decoder, **settings}, make_encoder).eval()
     assert isinstance(objective, MaskedPrediction)
-    batch = make_batch([30_000] * 6, 30_000)
+    batch = make_batch([30_000, 9_000, 24_000, 30_000, 16_000, 20_000], 30_000)
+    embedding = objective.decoder.embedding
     with torch.no_grad():
         healthy = measure_level(objective.inspect_learning(batch)["prediction"])
-        objective.decoder.embedding.weight.zero_()
-        objective.decoder.embedding.bias.copy_(objective.decoder.mask_token)
-        if prediction_ratio < 1:  # then other places are there in every clip, and are heard
-            for block in objective.decoder.blocks:
-                for weight in block.parameters():
-                    weight.zero_()
+        embedding.weight.zero_()
+        if bias is None:  # what is visible looks like what is hidden, too
+            embedding.bias.copy_(objective.decoder.mask_token)
+        else:
+            embedding.bias.fill_(bias)
         deaf = measure_level(objective.inspect_learning(batch)["prediction"])
     assert float(healthy["over_clips"]) > 1e-2
     assert float(deaf["over_clips"]) < 1e-5 < float(deaf["over_places"])
+
+
+def test_several_masks_of_a_clip_are_one_to_the_watch(
+    make_encoder: Encoders, make_batch: Batches
+) -> None:
+    objective = build({"kind": "masked", "num_masks": 4, **SMALL}, make_encoder).eval()
+    assert len(objective.inspect_learning(make_batch([16_000], 16_000))["prediction"].vectors) == 1
 
 
 def test_predictions_lie_at_their_places(make_encoder: Encoders, make_batch: Batches) -> None:
