@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -22,7 +23,7 @@ class StopSignals:
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
         self.asked = False
-        self._asked_anywhere: Tensor | None = None
+        self._reply: _Reply | None = None
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignals":
@@ -50,7 +51,32 @@ class StopSignals:
         """
         if self.accelerator.num_processes == 1:
             return self.asked
-        said = self._asked_anywhere
-        asked = torch.tensor(float(self.asked), device=self.accelerator.device)
-        self._asked_anywhere = self.accelerator.reduce(asked, "sum")
-        return said is not None and said.item() > 0
+        former = self._reply
+        # Filled on the device: a number sent there waits for all that it has still to compute.
+        asked = torch.full((), float(self.asked), device=self.accelerator.device)
+        self._reply = _Reply.send(self.accelerator.reduce(asked, "sum"))
+        return former is not None and former.read() > 0
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """A number on its way from a device to the CPU."""
+
+    value: Tensor
+    arrived: torch.Event | None
+
+    @classmethod
+    def send(cls, number: Tensor) -> "_Reply":
+        """Does not wait for it."""
+        value = number.to("cpu", non_blocking=True)
+        if number.device.type == "cpu":
+            return cls(value, None)
+        arrived = torch.Event(number.device)
+        arrived.record()
+        return cls(value, arrived)
+
+    def read(self) -> float:
+        """Waits for it alone, not for what the device was given to do since."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.value.item()
