@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ssl_audio import pictures
 from ssl_audio.config import Config
@@ -44,6 +45,13 @@ class MonitorConfig(Config):
     folds: str | None = None
     fold: int = 1
     level: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = self.model_fields_set
+        if "corpus" not in given and given & {"folds", "fold"}:
+            raise ValueError("folds and fold are of monitor.corpus: name a labelled corpus too")
+        return self
 
 
 @dataclass(frozen=True)

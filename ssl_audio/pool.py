@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch.utils.data import Dataset
 
 from ssl_audio.config import Config
@@ -40,6 +40,16 @@ class PoolConfig(Config):
     fold: int = 1
     crop_seconds: float = Field(default=3.0, gt=0, le=30)
     name: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = self.model_fields_set
+        if "fold" in given and "folds" not in given:
+            raise ValueError(
+                "fold is of no protocol, and all clips would be learnt from, those of its test "
+                "speakers too: name the protocol with folds, or leave fold out"
+            )
+        return self
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from ssl_audio.data.prepared import fingerprint
 from ssl_audio.measuring import Measurement
 from ssl_audio.monitoring import Labelled, Monitor, MonitorConfig, draw_first_clips
 from ssl_audio.objectives import OBJECTIVES, Objective, ObjectiveConfig
+from ssl_audio.objectives.contrastive import ContrastConfig
+from ssl_audio.objectives.latent import LatentConfig
 from ssl_audio.objectives.masked import MaskedConfig
 from ssl_audio.optim import parameter_groups
 from ssl_audio.pool import PoolConfig, open_pool
@@ -41,6 +43,16 @@ class PretrainConfig(Config):
         most = self.encoder.build_config().num_hidden_layers
         if self.monitor.level is not None and self.monitor.level > most:
             raise ValueError(f"monitor.level: the encoder has levels 0 to {most}")
+        prediction = getattr(self.objective, "prediction", self.objective)
+        if isinstance(prediction, LatentConfig) and prediction.average_layers > most:
+            raise ValueError(f"average_layers of latent: the encoder has {most} blocks")
+        contrast = getattr(self.objective, "contrast", self.objective)
+        crop = self.data.crop_seconds
+        if isinstance(contrast, ContrastConfig) and contrast.view_seconds > crop:
+            raise ValueError(
+                f"views of {contrast.view_seconds:g} s are cut out of crops, which have "
+                f"data.crop_seconds = {crop:g}: both would be the whole crop"
+            )
         return self
 
 

@@ -42,7 +42,7 @@ class ContrastConfig(ChangesConfig):
 
     positives: Literal["same_clip", "same_crop"] = "same_clip"
     shift_ms: float = Field(default=50.0, ge=0)
-    view_seconds: float = Field(default=1.2, gt=0)
+    view_seconds: float = Field(default=1.2, gt=0, le=30)
     similarity: Literal["cosine", "bilinear"] = "cosine"
     temperature: float = Field(default=0.1, gt=0)
     projection_dim: int = Field(default=128, gt=0)

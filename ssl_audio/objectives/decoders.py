@@ -22,7 +22,7 @@ from ssl_audio.encoder import PatchedAudio
 from ssl_audio.encoder_config import AudioEncoderConfig
 from ssl_audio.masking import Masked
 from ssl_audio.patches import Grid, grid_positions
-from ssl_audio.transformer import Block, attention_bias
+from ssl_audio.transformer import Block, Stack, attention_bias
 
 
 class DecoderConfig(Variant):
@@ -49,8 +49,8 @@ class TransformerDecoderConfig(DecoderConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.dim % (2 * self.heads):
-            raise ValueError(f"dim must be a multiple of 2 x heads = {2 * self.heads}")
+        if self.dim % self.heads or self.dim % 4:
+            raise ValueError(f"dim must be a multiple of 4 and of heads = {self.heads}")
         return self
 
 
@@ -147,7 +147,7 @@ class TransformerDecoder(Decoder):
         block_config = AudioEncoderConfig(
             hidden_size=config.dim, num_attention_heads=config.heads
         ).with_attention(encoder_config._attn_implementation or "sdpa")
-        self.blocks = nn.ModuleList(Block(block_config) for _ in range(config.layers))
+        self.blocks = Stack(Block(block_config) for _ in range(config.layers))
 
     def decode(
         self, visible: Tensor, positions: Tensor, masked: Masked, audio: PatchedAudio
@@ -158,9 +158,8 @@ class TransformerDecoder(Decoder):
         tokens = torch.cat([visible, unknown], dim=1) + positions[places]
         padding_mask = torch.cat([masked.keep_padding_mask, masked.predict_padding_mask], dim=1)
         bias = attention_bias(padding_mask, tokens.dtype)
-        for block in self.blocks:
-            tokens = block(tokens, bias)
-        return tokens[:, visible.shape[1] :]
+        decoded = self.blocks(tokens, bias)[-1]
+        return decoded[:, visible.shape[1] :]
 
 
 class ConvolutionDecoder(Decoder):

@@ -66,6 +66,16 @@ def test_decoders_are_transformers_but_for_latent(settings, expected):
         ),
         (["objective=3"], "objective: expected one of masked, contrastive, .* got 3"),
         (["monitor.level=13"], "monitor.level: the encoder has levels 0 to 12"),
+        (["objective=latent", "objective.average_layers=13"], "the encoder has 12 blocks"),
+        (["objective=joint", "objective.contrast.view_seconds=31"], "view_seconds: .* 30"),
+        (
+            ["objective=contrastive", "data.crop_seconds=1"],
+            "views of 1.2 s .* data.crop_seconds = 1",
+        ),
+        (["objective.decoder.dim=90"], "dim must be a multiple of 4 and of heads = 3"),
+        (["data.fold=3"], "^data: fold is of no protocol"),
+        (["monitor.fold=3"], "^monitor: folds and fold are of monitor.corpus"),
+        (["monitor.folds=emodb-4/loso10"], "^monitor: folds and fold are of monitor.corpus"),
     ],
 )
 def test_mistakes_are_told_in_one_line(settings, said):
