@@ -33,6 +33,8 @@ from ssl_audio.run_record import git_commit
 from ssl_audio.transformer import compile_blocks
 
 PATCHES_PER_SECOND = 25
+_PAGE_SAMPLES = 2048
+"""Of int16 in the least that systems read of a file."""
 
 
 @dataclass(frozen=True)
@@ -92,26 +94,23 @@ def list_systems(
     """Ours and the others, the scale's size unless said."""
     shape = AudioEncoderConfig.of_size(scale.size)
     build = partial(build_ours, corpus, batch_size=batch_size, device=device)
-    ours, some = MaskedConfig(), MaskedConfig(prediction_ratio=0.5)
-    beside = partial(build, "masked", scale.size, ours, seconds=scale.picture_seconds)
+    beside = partial(build, size=scale.size, seconds=scale.picture_seconds)
+    masked = MaskedConfig()
+    kinds = [
+        partial(beside, "masked", config=masked),
+        partial(beside, "masked, half predicted", config=MaskedConfig(prediction_ratio=0.5)),
+    ]
     half: Precision = "bfloat16"
     single: Precision = "float32"
-    visible = round(scale.num_patches * (1 - ours.mask_ratio))  # as shipped too
+    visible = round(scale.num_patches * (1 - masked.mask_ratio))  # as shipped too
     rows = [
-        beside(precision=half),
-        _compiled(beside(precision=half)),
-        build(
-            "masked, half predicted",
-            scale.size,
-            some,
-            seconds=scale.picture_seconds,
-            precision=half,
-        ),
-        beside(precision=single),
+        row
+        for kind in kinds
+        for row in (kind(precision=half), _compiled(kind(precision=half)), kind(precision=single))
     ]
     for precision in (half, single):
         short = "bf16" if precision == half else "f32"
-        like_ours = (TransformerDecoderConfig(), ours.mask_ratio)
+        like_ours = (TransformerDecoderConfig(), masked.mask_ratio)
         for (decoder, ratio), which in ((like_ours, "our decoder"), ((None, None), "as shipped")):
             built = build_vit_mae(shape, decoder, ratio, batch_size, scale.patches_a_side, device)
             name = f"ViTMAE, {which}, {short}"
@@ -126,12 +125,12 @@ def list_systems(
         alone(f"latent, {masks} masks", scale.size, LatentConfig(num_masks=masks))
         for masks in scale.num_masks
     ]
-    usual = LatentConfig()
-    name = f"latent, {usual.num_masks} masks"
-    rows.append(_compiled(alone(name, scale.size, usual)))
+    latent = LatentConfig()
+    name = f"latent, {latent.num_masks} masks"
+    rows.append(_compiled(alone(name, scale.size, latent)))
     for size in scale.larger:
-        rows.append(alone("masked", size, ours))
-        rows.append(alone(name, size, usual))
+        rows.append(alone("masked", size, masked))
+        rows.append(alone(name, size, latent))
     return rows
 
 
@@ -179,7 +178,22 @@ def build_ours(
     title = f"ours, {name}, {size}, {short}"
     visible = round(tokens * (1 - config.mask_ratio))
     sizes = (batch_size, views, seconds, visible)
-    return System(title, objective, loss, *sizes, precision, device, objective.after_step)
+    return System(
+        title,
+        objective,
+        loss,
+        *sizes,
+        precision,
+        device,
+        objective.after_step,
+        before_round=lambda: bring_into_memory(corpus),
+    )
+
+
+def bring_into_memory(corpus: PreparedCorpus) -> None:
+    """Reads a memory-mapped corpus, of which others that use much memory leave less there."""
+    for view in corpus.views:
+        view[::_PAGE_SAMPLES].max(initial=0)
 
 
 def _compiled(system: System) -> System:

@@ -78,6 +78,7 @@ class System:
         device: where it learns.
         after_step: what follows an optimizer step.
         after_first: what follows the first of all steps, of which operations are counted.
+        before_round: brings what a run of it alone would find in memory back there; not timed.
     """
 
     name: str
@@ -91,6 +92,7 @@ class System:
     device: torch.device
     after_step: Callable[[int, int], None] = lambda step, max_steps: None
     after_first: Callable[[], None] = lambda: None
+    before_round: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ class Trainer:
 
         What ran before has left its own data in the caches: a first step is not counted.
         """
+        self.system.before_round()
         self.step()
         started = time.perf_counter()
         spent, num_steps = 0.0, 0

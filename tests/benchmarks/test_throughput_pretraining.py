@@ -1,7 +1,9 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -89,6 +91,21 @@ def test_ours_is_fed_from_the_corpus(prepared: Path) -> None:
     assert losses[0][0] != losses[1][0] and system.views == 4
 
 
+def test_the_corpus_is_read_back_before_each_round_of_ours(prepared: Path) -> None:
+    corpus = PreparedCorpus.load(prepared)
+    read: list[slice] = []
+
+    class View(np.ndarray):
+        def __getitem__(self, part: Any) -> Any:
+            read.append(part)
+            return super().__getitem__(part)
+
+    watched = replace(corpus, views=tuple(view.view(View) for view in corpus.views))
+    config = MaskedConfig()
+    build_ours(watched, "masked", "tiny", config, 2, 0.4, "float32", CPU).before_round()
+    assert len(read) == len(corpus) and {part.step for part in read} == {2048}  # 4 KiB of int16
+
+
 @pytest.mark.slow
 def test_the_table_of_a_gpu_has_the_rows_of_a_cpu_at_its_own_scale(prepared: Path) -> None:
     corpus = PreparedCorpus.load(prepared)
@@ -96,10 +113,11 @@ def test_the_table_of_a_gpu_has_the_rows_of_a_cpu_at_its_own_scale(prepared: Pat
     systems = list_systems(corpus, small, 2, CPU)
     own = "bf16" if choose_precision(CPU) == "bfloat16" else "f32"
     assert [system.name for system in systems] == [
-        "ours, masked, tiny, bf16",
-        "ours, masked, tiny, bf16, compiled",
-        "ours, masked, half predicted, tiny, bf16",
-        "ours, masked, tiny, f32",
+        *(
+            f"ours, {kind}, tiny, {how}"
+            for kind in ("masked", "masked, half predicted")
+            for how in ("bf16", "bf16, compiled", "f32")
+        ),
         "ViTMAE, our decoder, bf16",
         "ViTMAE, as shipped, bf16",
         "wav2vec 2.0, bf16",
