@@ -18,7 +18,7 @@ from ssl_audio.features import LogMel
 from ssl_audio.masking import Masked
 from ssl_audio.patches import Grid, grid_positions, patch_padding_mask, patchify
 from ssl_audio.pooling import mean_pool
-from ssl_audio.transformer import Block, attention_bias
+from ssl_audio.transformer import Block, Stack, attention_bias
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class AudioEncoder(PreTrainedModel):
         patch_dim = config.patch_size[0] * config.patch_size[1]
         self.patch_embedding = nn.Linear(patch_dim, config.hidden_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.blocks = Stack(Block(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()
 
@@ -168,9 +168,7 @@ class AudioEncoder(PreTrainedModel):
         tokens = self.patch_embedding(patches) + positions
         tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
         bias = attention_bias(functional.pad(padding_mask, (1, 0), value=False), tokens.dtype)
-        levels = [tokens]
-        for block in self.blocks:
-            levels.append(block(levels[-1], bias))
+        levels = self.blocks(tokens, bias)
         normed = self.norm(levels[-1])
         return AudioEncoderOutput(
             last_hidden_state=normed[:, 1:],

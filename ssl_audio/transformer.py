@@ -60,6 +60,17 @@ class Block(GradientCheckpointingLayer):
         return tokens + self.mlp(self.mlp_norm(tokens))
 
 
+class Stack(nn.ModuleList):
+    """Blocks one after the other."""
+
+    def forward(self, tokens: Tensor, bias: Tensor | None) -> list[Tensor]:
+        """(batch, tokens, dim) -> the same shape of what goes in and of every block's output."""
+        levels = [tokens]
+        for block in self:
+            levels.append(block(levels[-1], bias))
+        return levels
+
+
 def recompute_blocks(module: nn.Module) -> None:
     """Makes the blocks in a module keep their inputs only; the backward pass computes the rest."""
     recompute_layers(_learning_blocks(module))
@@ -80,18 +91,28 @@ def recompute_layers(layers: Iterable[nn.Module]) -> None:
 
 
 def compile_blocks(module: nn.Module) -> None:
-    """Makes torch compile the blocks in a module when they are first used."""
+    """Makes torch compile the blocks in a module when they are first used, a stack as one."""
+    in_stacks = set()
+    for stack in module.modules():
+        if isinstance(stack, Stack) and _learns(stack):
+            stack.compile()
+            in_stacks.update(stack)
     for block in _learning_blocks(module):
-        block.compile()
+        if block not in in_stacks:
+            block.compile()
 
 
 def _learning_blocks(module: nn.Module) -> list[nn.Module]:
-    """Not those of a teacher, which has no backward pass."""
     return [
         block
         for block in module.modules()
-        if isinstance(block, GradientCheckpointingLayer) and next(block.parameters()).requires_grad
+        if isinstance(block, GradientCheckpointingLayer) and _learns(block)
     ]
+
+
+def _learns(layer: nn.Module) -> bool:
+    """Those of a teacher don't: it has no backward pass."""
+    return next(layer.parameters()).requires_grad
 
 
 def attention_bias(padding_mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -62,6 +62,23 @@ def test_shards_learn_in_bfloat16_too(decoder: str, prepared: Path, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("how", [{}, FSDP2], ids=["whole", "cut"])
+def test_two_compiled_processes_are_a_plain_one(
+    how: dict[str, str], prepared: Path, tmp_path: Path
+) -> None:
+    own = [f"objective.{item}" for item in OBJECTIVES["masked"]] + ["train.max_steps=4"]
+    log = tmp_path / "log"
+    alone = launch(arguments(prepared, tmp_path / "1", *own, "train.batch_size=8"), log)
+    assert alone.wait() == [0], alone.said()
+    sets = [*own, "train.batch_size=4", "train.compile=true"]
+    compiled = launch(arguments(prepared, tmp_path / "2", *sets), log, 2, how)
+    assert compiled.wait(600) == [0, 0], compiled.said()
+    apart = differences(tmp_path / "1", tmp_path / "2")
+    assert max(apart.values()) < 1e-4, apart
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_sharded_run_that_was_asked_to_stop_resumes_exactly(
     prepared: Path, tmp_path: Path
 ) -> None:
