@@ -15,6 +15,7 @@ from benchmarks.figures.style import (
     SKY,
     new_figure,
     save_figure,
+    wrap,
 )
 from benchmarks.results import slug
 
@@ -22,6 +23,8 @@ COLOURS = (BLUE, ORANGE, GREEN, SKY, "#CC79A7", "#D55E00", INK)
 MARKS = "osD^vPX"
 UNTRAINED = "untrained"
 """Name of the encoder before any run."""
+_LETTERS = 30
+"""On a line beside the curves."""
 
 
 def draw_curves(table: pd.DataFrame, output: Path) -> list[Path]:
@@ -48,7 +51,9 @@ def _draw(readings: pd.DataFrame, title: str, path: Path) -> None:
     axes = figure.add_axes((0.08, 0.15, 0.62, 0.75))
     plain = readings[readings["level"] < 0]
     if len(plain):
-        axes.axhline(100 * plain["uar"].iloc[0], color=GREY, linestyle="--", label=_name(plain))
+        axes.axhline(
+            100 * plain["uar"].iloc[0], color=GREY, linestyle="--", label=plain["run"].iloc[0]
+        )
     is_untrained = readings["run"] == UNTRAINED
     untrained = readings[is_untrained]
     best = untrained["uar"].max()
@@ -66,7 +71,7 @@ def _draw(readings: pd.DataFrame, title: str, path: Path) -> None:
             color=colour,
             marker=mark,
             markersize=4,
-            label=f"{_name(run)}, level {level}",
+            label=wrap(f"{run['run'].iloc[0]}, level {level}", _LETTERS),
         )
         axes.fill_between(
             minutes, 100 * curve["ci_low"], 100 * curve["ci_high"], color=colour, alpha=0.08
@@ -78,7 +83,3 @@ def _draw(readings: pd.DataFrame, title: str, path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=FONT_PT - 1, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
     save_figure(figure, path)
-
-
-def _name(readings: pd.DataFrame) -> str:
-    return str(readings["run"].iloc[0])

@@ -167,7 +167,7 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
     def inspect_learning(self, batch: Batch) -> dict[str, Level]:
         """Targets of whole clips, and answers at hidden places.
 
-        All clips are hidden at the same places and heard to the end of the longest, so that their
+        All clips are hidden at the same places and heard to their crop's end, so that their
         answers differ by what is heard alone.
         """
         return self.inspect_heard(self.hear(batch))
