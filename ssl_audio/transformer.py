@@ -112,7 +112,7 @@ def _learning_blocks(module: nn.Module) -> list[nn.Module]:
 
 def _learns(layer: nn.Module) -> bool:
     """Those of a teacher don't: it has no backward pass."""
-    return next(layer.parameters()).requires_grad
+    return any(weight.requires_grad for weight in layer.parameters())
 
 
 def attention_bias(padding_mask: Tensor, dtype: torch.dtype) -> Tensor:
