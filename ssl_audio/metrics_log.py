@@ -1,6 +1,7 @@
 """metrics.jsonl: one line per log step; values stay on the device in between."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,11 @@ class MetricsLog:
         self._clear()
 
     def write_line(self, step: int, values: dict[str, float]) -> None:
-        """Appends one line; trackers get the same values."""
+        """Appends one line, null where a value is not finite; trackers get the same values."""
         if self.accelerator.is_main_process:
+            finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **values}) + "\n")
+                file.write(json.dumps({"step": step, **finite}) + "\n")
         self.accelerator.log(values, step=step)
 
     def close(self) -> None:

@@ -48,8 +48,7 @@ class MonitorConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = self.model_fields_set
-        if "corpus" not in given and given & {"folds", "fold"}:
+        if self.corpus is None and (self.folds is not None or self.fold != 1):
             raise ValueError("folds and fold are of monitor.corpus: name a labelled corpus too")
         return self
 

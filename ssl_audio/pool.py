@@ -43,8 +43,8 @@ class PoolConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = self.model_fields_set
-        if "fold" in given and "folds" not in given:
+        said_alone = "fold" in self.model_fields_set and "folds" not in self.model_fields_set
+        if self.folds is None and (said_alone or self.fold != 1):
             raise ValueError(
                 "fold is of no protocol, and all clips would be learnt from, those of its test "
                 "speakers too: name the protocol with folds, or leave fold out"

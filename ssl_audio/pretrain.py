@@ -45,15 +45,22 @@ class PretrainConfig(Config):
             raise ValueError(f"monitor.level: the encoder has levels 0 to {most}")
         prediction = getattr(self.objective, "prediction", self.objective)
         if isinstance(prediction, LatentConfig) and prediction.average_layers > most:
-            raise ValueError(f"average_layers of latent: the encoder has {most} blocks")
-        contrast = getattr(self.objective, "contrast", self.objective)
-        crop = self.data.crop_seconds
-        if isinstance(contrast, ContrastConfig) and contrast.view_seconds > crop:
             raise ValueError(
-                f"views of {contrast.view_seconds:g} s are cut out of crops, which have "
-                f"data.crop_seconds = {crop:g}: both would be the whole crop"
+                f"objective's average_layers must be at most the encoder's {most} blocks, got "
+                f"{prediction.average_layers}"
             )
+        contrast = getattr(self.objective, "contrast", self.objective)
+        if isinstance(contrast, ContrastConfig):
+            self._check_views(contrast)
         return self
+
+    def _check_views(self, contrast: ContrastConfig) -> None:
+        seconds, crop = contrast.view_seconds, self.data.crop_seconds
+        if seconds > crop or (seconds == crop and contrast.positives == "same_clip"):
+            raise ValueError(
+                f"view_seconds must be less than data.crop_seconds = {crop:g}, got {seconds:g}: "
+                "both views of a clip would be the whole crop"
+            )
 
 
 def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> None:

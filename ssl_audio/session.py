@@ -42,7 +42,7 @@ class TrainConfig(Config):
         attention: form of attention; ``auto`` measures.
         gradient_checkpointing: blocks compute what they need for the backward pass a second time
             instead of keeping it: less memory, more time, the same gradients.
-        compile: blocks are compiled by torch when they are first used.
+        compile: stacks of blocks are compiled by torch when they are first used.
         num_workers: processes that assemble batches; 0 is this one.
         log_every: steps between lines of ``metrics.jsonl``.
         save_every: steps between checkpoints.

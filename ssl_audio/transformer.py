@@ -92,7 +92,7 @@ def recompute_layers(layers: Iterable[nn.Module]) -> None:
 
 def compile_blocks(module: nn.Module) -> None:
     """Makes torch compile the blocks in a module when they are first used, a stack as one."""
-    in_stacks = set()
+    in_stacks: set[nn.Module] = set()
     for stack in module.modules():
         if isinstance(stack, Stack) and _learns(stack):
             stack.compile()

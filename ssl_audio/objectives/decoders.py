@@ -7,6 +7,7 @@ begin as a learnt token and not as noise, places have positions, a linear layer 
 first convolution and a norm before the answer, nothing is dropped, and padding is not heard.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Annotated, Literal, Self
 
@@ -49,8 +50,9 @@ class TransformerDecoderConfig(DecoderConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.dim % self.heads or self.dim % 4:
-            raise ValueError(f"dim must be a multiple of 4 and of heads = {self.heads}")
+        least = math.lcm(4, 2 * self.heads)
+        if self.dim % least:
+            raise ValueError(f"dim must be a multiple of 4 and of 2 x heads: of {least}")
         return self
 
 

@@ -167,7 +167,7 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
     def inspect_learning(self, batch: Batch) -> dict[str, Level]:
         """Targets of whole clips, and answers at hidden places.
 
-        All clips are hidden at the same places and heard to their crop's end, so that their
+        All clips are hidden at the same places and heard to the end of the longest, so that their
         answers differ by what is heard alone.
         """
         return self.inspect_heard(self.hear(batch))
@@ -175,7 +175,8 @@ class MaskedPrediction(Objective, Generic[TargetsType]):
     def inspect_heard(self, heard: Heard) -> dict[str, Level]:
         """The same of what is heard."""
         audio = self.encoder.patch_audio(heard.changed, heard.num_samples)
-        alike = replace(audio, padding_mask=torch.zeros_like(audio.padding_mask))
+        beyond_all = audio.padding_mask.all(0, keepdim=True).expand_as(audio.padding_mask)
+        alike = replace(audio, padding_mask=beyond_all)
         answers = self.answer_everywhere(alike, heard.keys[:1].expand_as(heard.keys))
         targets = self.target_vectors(self.make_targets(heard, audio))
         return {

@@ -256,6 +256,12 @@ def test_few_places_to_predict_are_no_collapse(
     few: tuple[str, ...], prepared: Path, tmp_path: Path
 ) -> None:
     pretrain(load_config(PretrainConfig, None, settings(prepared, *few)), tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    assert all(json.loads(line, parse_constant=refuse) for line in lines)
 
 
 def test_due() -> None:

@@ -66,14 +66,20 @@ def test_decoders_are_transformers_but_for_latent(settings, expected):
         ),
         (["objective=3"], "objective: expected one of masked, contrastive, .* got 3"),
         (["monitor.level=13"], "monitor.level: the encoder has levels 0 to 12"),
-        (["objective=latent", "objective.average_layers=13"], "the encoder has 12 blocks"),
+        (
+            ["objective=latent", "objective.average_layers=13"],
+            "at most the encoder's 12 blocks, got 13",
+        ),
         (["objective=joint", "objective.contrast.view_seconds=31"], "view_seconds: .* 30"),
         (
             ["objective=contrastive", "data.crop_seconds=1"],
-            "views of 1.2 s .* data.crop_seconds = 1",
+            "less than data.crop_seconds = 1, got 1.2: both",
         ),
-        (["objective.decoder.dim=90"], "dim must be a multiple of 4 and of heads = 3"),
+        (["objective.decoder.dim=90"], "dim must be a multiple of 4 and of 2 x heads: of 12"),
+        (["objective.decoder.dim=20", "objective.decoder.heads=4"], "of 2 x heads: of 8"),
         (["data.fold=3"], "^data: fold is of no protocol"),
+        (["data.fold=1"], "^data: fold is of no protocol"),
+        (["data.fold=3", "data.folds=null"], "^data: fold is of no protocol"),
         (["monitor.fold=3"], "^monitor: folds and fold are of monitor.corpus"),
         (["monitor.folds=emodb-4/loso10"], "^monitor: folds and fold are of monitor.corpus"),
     ],
@@ -82,3 +88,8 @@ def test_mistakes_are_told_in_one_line(settings, said):
     with pytest.raises(ConfigError, match=said) as caught:
         load_config(PretrainConfig, None, [CORPUS, *settings])
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_printed_can_be_read_again():
+    config = load_config(PretrainConfig, None, [CORPUS])
+    assert PretrainConfig.model_validate(config.model_dump()) == config

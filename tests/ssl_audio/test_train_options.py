@@ -70,6 +70,25 @@ def test_recomputing_blocks_changes_no_gradient(step: Step) -> None:
     assert all(torch.equal(gradients[name], plain[name]) for name in plain)
 
 
+def test_blocks_that_learn_in_part_are_compiled_and_recomputed(
+    make_encoder,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the upper ones of an encoder whose lower ones are frozen, or those with adapters."""
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
+    encoder = make_encoder().requires_grad_(False)
+    compile_blocks(encoder)
+    recompute_blocks(encoder)
+    assert not compiled and not any(block.gradient_checkpointing for block in encoder.blocks)
+    last = encoder.blocks[-1]
+    last.mlp[2].bias.requires_grad_(True)
+    compile_blocks(encoder)
+    recompute_blocks(encoder)
+    assert compiled == [encoder.blocks]
+    assert [block for block in encoder.blocks if block.gradient_checkpointing] == [last]
+
+
 @pytest.mark.slow
 @OF_TORCH
 def test_compiled_blocks_learn_the_same(step: Step) -> None:

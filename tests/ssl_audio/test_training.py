@@ -217,7 +217,7 @@ def test_processes_that_do_not_find_each_other_are_refused(
         ("train.max_steps=0", "train.max_steps"),
         ("train.keep_checkpoints=0", "train.keep_checkpoints"),
         ("encoder.patch_size=[60,4]", "mel dividing n_mels = 64"),
-        ("objective.decoder.heads=5", "dim must be a multiple of 4 and of heads = 5"),
+        ("objective.decoder.heads=5", "dim must be a multiple of 4 and of 2 x heads: of 20"),
         ("objective.mask_ratio=1", "objective.mask_ratio"),
         ("data.crop_seconds=40", "data.crop_seconds"),
         ("data.crop_seconds=-1", "data.crop_seconds"),

@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from ssl_audio.collapse import measure_level
+from ssl_audio.draws import draw_keys
+from ssl_audio.failing import LEAST_SPREAD
 from ssl_audio.masking import Masked
 from ssl_audio.objectives import OBJECTIVES, Objective, ObjectiveConfig
 from ssl_audio.objectives.base import hear
@@ -182,6 +184,20 @@ def test_answers_to_what_is_not_heard_have_no_spread_over_clips(
         deaf = measure_level(objective.inspect_learning(batch)["prediction"])
     assert float(healthy["over_clips"]) > 1e-2
     assert float(deaf["over_clips"]) < 1e-5 < float(deaf["over_places"])
+
+
+@pytest.mark.parametrize("form", ["masked", "latent"])
+def test_clips_that_are_all_short_are_told_apart(
+    form: str, make_encoder: Encoders, make_batch: Batches
+) -> None:
+    """What is visible of them under the mask that they share is not their padding alone."""
+    objective = build(FORMS[form], make_encoder).eval()
+    assert isinstance(objective, MaskedPrediction)
+    batch = make_batch([8_000] * 6, 48_000)
+    for draw in range(30):
+        keys = draw_keys(0, torch.full((6,), draw), torch.arange(6))
+        spread = measure_level(objective.inspect_learning({**batch, "keys": keys})["prediction"])
+        assert spread["over_clips"] > LEAST_SPREAD
 
 
 def test_several_masks_of_a_clip_are_one_to_the_watch(
