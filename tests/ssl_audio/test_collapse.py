@@ -245,23 +245,26 @@ def test_nothing_to_predict_is_told_before_the_first_step(prepared: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "few",
+    ("few", "hidden"),
     [
-        ("objective.mask_ratio=0.1",),
-        ("objective.prediction_ratio=0.02",),
-        ("data.crop_seconds=0.12", "objective.prediction_ratio=0.5"),
+        (["objective.mask_ratio=0.05"], 1),
+        (["objective.prediction_ratio=0.02"], 11),
+        (["data.crop_seconds=0.12", "objective.prediction_ratio=0.5"], 2),
     ],
 )
 def test_few_places_to_predict_are_no_collapse(
-    few: tuple[str, ...], prepared: Path, tmp_path: Path
+    few: list[str], hidden: int, prepared: Path, tmp_path: Path
 ) -> None:
+    """What can't be compared with another place of the clip is null in the metrics."""
     pretrain(load_config(PretrainConfig, None, settings(prepared, *few)), tmp_path / "run")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    assert all(json.loads(line, parse_constant=refuse) for line in lines)
+    looks = [json.loads(line, parse_constant=refuse) for line in lines]
+    places = [look[name] for look in looks if (name := "watch/prediction/over_places") in look]
+    assert len(places) == 3 and all((spread is None) == (hidden == 1) for spread in places)
 
 
 def test_due() -> None:

@@ -73,6 +73,7 @@ def test_two_compiled_processes_are_a_plain_one(
     sets = [*own, "train.batch_size=4", "train.compile=true"]
     compiled = launch(arguments(prepared, tmp_path / "2", *sets), log, 2, how)
     assert compiled.wait(600) == [0, 0], compiled.said()
+    assert json.loads((tmp_path / "2" / "run.json").read_text())["sharded"] == (how is FSDP2)
     apart = differences(tmp_path / "1", tmp_path / "2")
     assert max(apart.values()) < 1e-4, apart
 
